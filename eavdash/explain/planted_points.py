@@ -17,6 +17,7 @@ from eavdash.data.video.crops import crop_boxes
 from eavdash.explain.baselines import kind_for
 from eavdash.explain.explanation import Explanation
 from eavdash.explain.fused import FusedModel, encoder_runs, load_fused_model
+from eavdash.explain.method_registry import METHODS
 from eavdash.explain.pointing import Axes, Pointing, point, point_frequency
 from eavdash.explain.recordings import trial_row
 from eavdash.explain.spectrum import by_frequency, frequencies
@@ -57,7 +58,9 @@ class PlantedPoints:
             distance = np.abs(difference).mean(axis=1)
             control = distance.sum(axis=2) if modality == "vision" else distance
             yield from point(modality, values, axes, planted, control, noise)
-            if modality == "eeg" and difference.shape[1] == 1:
+            # Files of earlier versions lack the spectrum, which follows from the map where that is complete.
+            known = made.spectrum is not None or METHODS[made.method].complete
+            if modality == "eeg" and known and difference.shape[1] == 1:
                 hertz = Axes(axes.times, axes.channels, frequencies(values.shape[-1], made.rate))
                 power = by_frequency(difference[:, 0], difference[:, 0])
                 yield from point_frequency(_spectrum(made, difference[:, 0]), hertz, planted, power, noise)
@@ -70,7 +73,7 @@ class PlantedPoints:
             self._loaded, self._trained = (made.run, made.subject), {}
         x = to_encoder_input(modality, torch.from_numpy(made.inputs[modality]))
         mean = self._model.baseline(modality, x)
-        if kind_for(modality, made.baseline) == "mean":
+        if kind_for(modality, made.baseline) != "training":
             return np.asarray((x - mean)[:, None])
         if modality not in self._trained:
             self._trained[modality] = training_windows(self._study, run, (modality,), _CPU)
@@ -94,7 +97,7 @@ class PlantedPoints:
 
 
 def _spectrum(made: Explanation, difference: np.ndarray) -> np.ndarray:
-    """Return the attributions by frequency (W, C, bin); those of earlier files are made from the samples'."""
+    """Return the attributions by frequency (W, C, bin), if need be from those of the samples."""
     if made.spectrum is not None:
         return made.spectrum
     values = made.attributions["eeg"]

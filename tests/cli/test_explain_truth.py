@@ -114,3 +114,5 @@ def test_what_cannot_be_used_is_refused_before_anything_is_explained(
         assert word in " ".join(capsys.readouterr().err.split())
     assert run(study, "--subject", "1", "--trial", "2", "--truth", str(path)) == 2
     assert "--trials" in capsys.readouterr().err
+    assert run(study, "--trials", "test", "--truth", str(path), "--method", "attention_rollout") == 2
+    assert "integrated_gradients" in capsys.readouterr().err

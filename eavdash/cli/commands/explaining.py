@@ -12,6 +12,7 @@ from eavdash.cli.commands.chosen import study_of
 from eavdash.cli.commands.truth import TruthTables
 from eavdash.config.choices import MODALITIES
 from eavdash.errors import EavdashError, IntegrityError, UsageError
+from eavdash.explain.method_registry import METHODS
 from eavdash.store.task import report_progress
 from eavdash.text import parts, plural
 
@@ -38,6 +39,9 @@ def explain(options: argparse.Namespace) -> int:
         else:
             console.print_explanation(summary)
         return 0
+    if options.truth and not METHODS[options.method].attribution:
+        names = ", ".join(name for name, kind in METHODS.items() if kind.attribution)
+        raise UsageError.at("--method with --truth", expected=names, found=options.method, remedy="choose one")
     trials = _chosen(study, options)
     tables = TruthTables(study, options.truth, trials) if options.truth else None
     found: list[dict[str, Any]] = []
