@@ -72,7 +72,7 @@ def add_explaining(parser: argparse.ArgumentParser) -> None:
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--trial", metavar="T", help="one trial")
     which.add_argument(
-        "--trials", metavar="all|wrong|T,T", help="several test trials, of all subjects unless one is named"
+        "--trials", metavar="test|wrong|T,T", help="several test trials, of all subjects unless one is named"
     )
     parser.add_argument("--stage", default="", choices=STAGES, help="a modality alone (default: the fusion, if any)")
     parser.add_argument(
@@ -101,6 +101,12 @@ def add_explaining(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--no-receipts", action="store_true", help="do not check the maps, which takes longer than computing them"
+    )
+    parser.add_argument(
+        "--truth",
+        default="",
+        metavar="FILE",
+        help="truth.json of simulated recordings: print how often the maps of --trials find what was planted",
     )
 
 

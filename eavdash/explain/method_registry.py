@@ -26,7 +26,7 @@ class MethodKind:
     """One method.
 
     ``baselines``: those that it can start from, the default first. ``attribution``: False for maps of attention, which
-    do not say what speaks for a class. ``complete``: the map sums to the output minus that at the baseline. ``reads``:
+    do not say what supports a class. ``complete``: the map sums to the output minus that at the baseline. ``reads``:
     by modality the beginnings of the names of the encoders that it can read; empty: any encoder.
     """
 

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
-from failing import fails
 
-from eavdash.demo.files import MARKERS, places
-from eavdash.demo.plan import SMALL, Planting, plan_subject, truth
-from eavdash.errors import IntegrityError
-from eavdash.explain.pointing import Axes, Planted, Pointing, by_frequency, point, point_frequency, read_truth, table
+from eavdash.explain.pointing import COLUMNS, Axes, Pointing, point, point_frequency, table
+from eavdash.explain.spectrum import by_frequency, frequencies
+from eavdash.explain.truth import Planted
 
 CHANNELS = ("Fz", "C3", "Cz", "C4", "Pz", "O1", "Oz", "O2")
-HERTZ = np.linspace(40, 4000, 24)
+HERTZ = np.linspace(40, 4000, 96)
 TIMES = {  # of two windows of 5 s
     "vision": np.array([[0.5, 1.5, 2.5, 3.5, 4.5], [5.5, 6.5, 7.5, 8.5, 9.5]]),
     "audio": np.stack([np.arange(50) / 10, 5 + np.arange(50) / 10]),
@@ -44,7 +40,7 @@ def perfect(modality: str) -> np.ndarray:
         return found
     if modality == "audio":
         found = np.zeros((2, 50, len(HERTZ)))
-        found[1, 10:41, 1] = 1  # 212 Hz
+        found[1, 10:41, 2:7] = 1  # 123 to 290 Hz
         return found
     found = np.zeros((2, len(CHANNELS), 100))
     found[1, 5, 20:80] = 1
@@ -115,6 +111,12 @@ def test_swapped_channels_bands_and_crops_lose() -> None:
     assert not hits(point("vision", perfect("vision"), elsewhere, PLANTED["vision"]))["region"]
 
 
+def test_samples_have_a_time_but_no_band() -> None:
+    values = perfect("audio").sum(axis=2, keepdims=True)
+    (found,) = point("audio", values, replace(AXES["audio"], frequencies=np.zeros(0)), PLANTED["audio"])
+    assert (found.measure, found.hit) == ("time", True)
+
+
 def test_padding_is_never_the_highest() -> None:
     for modality in AXES:
         times = TIMES[modality].copy()
@@ -124,51 +126,52 @@ def test_padding_is_never_the_highest() -> None:
         assert all(p.hit for p in point(modality, values, replace(AXES[modality], times=times), PLANTED[modality]))
 
 
-def test_frequencies_keep_the_sums_and_find_a_sine() -> None:
-    random = np.random.default_rng(1)
-    difference = random.normal(size=(2, 8, 101)).astype(np.float32)
-    gradient = random.normal(size=(2, 8, 101)).astype(np.float32)
-    for length in (100, 101):
-        attributions = difference[..., :length] * gradient[..., :length]
-        found = by_frequency(attributions, difference[..., :length], 50.0)
-        assert found.sum(axis=1) == pytest.approx(attributions.sum(axis=(0, 2)), rel=1e-4)
+def test_frequencies_find_a_sine_at_its_electrode() -> None:
     wave = np.sin(2 * np.pi * 9.0 * np.arange(400) / 100) * np.ones((1, 8, 1))
     rest = 0.1 * np.random.default_rng(2).normal(size=wave.shape)
     weight = np.zeros((1, 8, 1))
-    weight[0, 5] = 1.0
-    found = by_frequency((wave + rest) * wave * weight, wave + rest, 100.0)
-    assert np.unravel_index(found.argmax(), found.shape) == (5, 4)  # O1, 8 to 10 Hz
-    assert point_frequency(found, CHANNELS, PLANTED["eeg"]).hit
-    assert not point_frequency(np.roll(found, 5, axis=1), CHANNELS, PLANTED["eeg"]).hit
-    assert not point_frequency(found, CHANNELS[::-1], PLANTED["eeg"]).hit
+    weight[0, 5] = 1.0  # O1
+    axes = replace(AXES["eeg"], frequencies=frequencies(400, 100.0))
+    found = by_frequency(wave + rest, wave * weight)
+    control = by_frequency(wave + rest, np.roll(wave * weight, 1, axis=1))  # at Oz
+    (right,) = point_frequency(found, axes, PLANTED["eeg"], control)
+    assert (right.hit, right.control) == (True, True)
+    assert right.chance == pytest.approx(2 / (8 * 13))  # O1 and Oz at 8 to 12 Hz, of 13 cells of 4 Hz up to 50 Hz
+    assert not point_frequency(np.roll(found, 20, axis=2), axes, PLANTED["eeg"])[0].hit
+    assert not point_frequency(found, replace(axes, channels=CHANNELS[::-1]), PLANTED["eeg"])[0].hit
 
 
-def test_a_table_has_intervals_and_controls() -> None:
-    made = [Pointing("eeg", "electrode", hit, 0.1) for hit in (True, True, True, False)]
-    row = table(made, [Pointing("eeg", "electrode", False, 0.1)] * 2).iloc[0]
-    assert (row["hits"], row["n"], row["share"], row["control"]) == (3, 4, 0.75, 0.0)
+def test_what_the_map_lacks_is_no_miss() -> None:
+    elsewhere = replace(PLANTED["eeg"], where={"T7": (18.0, 35.0)})
+    axes = replace(AXES["eeg"], frequencies=frequencies(100, 100.0))
+    assert point("eeg", perfect("eeg"), axes, elsewhere) == ()
+    assert point_frequency(np.ones((1, 8, 51)), axes, elsewhere) == ()
+
+
+def test_controls_are_measured_alike() -> None:
+    for modality in AXES:
+        wrong = 0.1 - perfect(modality)
+        found = point(modality, perfect(modality), AXES[modality], PLANTED[modality], wrong)
+        assert [(p.hit, p.control) for p in found] == [(True, False)] * len(found)
+
+
+def test_a_table_has_intervals_controls_and_noise_subjects() -> None:
+    made = [Pointing("eeg", "electrode", hit, 0.1, control=not hit) for hit in (True, True, True, False)]
+    noise = [Pointing("eeg", "electrode", hit, 0.4, noise=True) for hit in (False, True, False)]
+    first = Pointing("vision", "region", True, 0.2)
+    found = table([*noise, *made, first])
+    assert list(found.columns) == list(COLUMNS)
+    assert list(found["modality"]) == ["vision", "eeg"]
+    row = found.iloc[1]
+    assert (row["hits"], row["n"], row["share"], row["control"]) == (3, 4, 0.75, 0.25)
+    assert (row["noise_hits"], row["noise_n"]) == (1, 3)
+    assert row["chance"] == pytest.approx(0.1)
     assert (round(row["low"], 2), round(row["high"], 2)) == (0.3, 0.95)
-    assert np.isnan(table(made).iloc[0]["control"])
+    assert np.isnan(found.iloc[0]["control"])
+    assert table([]).empty
 
 
-def test_truth_tells_the_evidence(tmp_path: Path) -> None:
-    plans = [plan_subject(0, subject, SMALL) for subject in (1, 2)]
-    content = truth(0, plans, SMALL, Planting(), MARKERS, places)
-    path = tmp_path / "truth.json"
-    path.write_text(json.dumps(content))
-    found = read_truth(path)
-    assert len(found.planted) == 400
-    for trial in plans[0].trials:
-        for modality, shown in trial.expressions.items():
-            evidence = found.evidence("1", str(trial.number), modality, shown.emotion)
-            if modality == "eeg" or not MARKERS[modality](shown.emotion)["place"]:
-                assert evidence is None  # noise in this subject; nothing to see
-            else:
-                assert (evidence.start, evidence.stop) == (shown.start, shown.stop)
-                assert set(evidence.where) == set(MARKERS[modality](shown.emotion)["place"])
-            assert found.evidence("1", str(trial.number), modality, "Boredom") is None
-    assert found.evidence("9", "1", "eeg", "Anger") is None
-    del content["places"]
-    path.write_text(json.dumps(content))
-    with fails(IntegrityError, where="truth.json", expected="places", remedy="make-demo"):
-        read_truth(path)
+def test_a_table_of_noise_alone_claims_nothing() -> None:
+    row = table([Pointing("eeg", "electrode", True, 0.4, noise=True)]).iloc[0]
+    assert (row["n"], row["low"], row["high"], row["chance"]) == (0, 0.0, 1.0, 0.4)
+    assert np.isnan(row["share"])

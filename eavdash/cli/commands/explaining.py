@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 from eavdash import store
 from eavdash.cli import console
 from eavdash.cli.commands.chosen import study_of
+from eavdash.cli.commands.truth import TruthTables
 from eavdash.config.choices import MODALITIES
 from eavdash.errors import EavdashError, IntegrityError, UsageError
+from eavdash.explain.method_registry import METHODS
 from eavdash.store.task import report_progress
 from eavdash.text import parts, plural
 
@@ -25,6 +27,8 @@ def explain(options: argparse.Namespace) -> int:
     """
     study = study_of(options)
     if options.trials is None:
+        if options.truth:
+            raise UsageError.at("--truth", expected="--trials", found="--trial", remedy="choose --trials test")
         if options.subject is None:
             raise UsageError.at("--subject", expected="the trial's subject", found="none", remedy="name it")
         report_progress(0, 1, _name(options.subject, options.trial))
@@ -35,7 +39,11 @@ def explain(options: argparse.Namespace) -> int:
         else:
             console.print_explanation(summary)
         return 0
+    if options.truth and not METHODS[options.method].attribution:
+        names = ", ".join(name for name, kind in METHODS.items() if kind.attribution)
+        raise UsageError.at("--method with --truth", expected=names, found=options.method, remedy="choose one")
     trials = _chosen(study, options)
+    tables = TruthTables(study, options.truth, trials) if options.truth else None
     if trials:
         console.info(_estimate(study, trials, options))
     found: list[dict[str, Any]] = []
@@ -43,19 +51,24 @@ def explain(options: argparse.Namespace) -> int:
     for done, (subject, trial) in enumerate(trials):
         report_progress(done, len(trials), _name(subject, trial))
         try:
-            found.append(_summary(study, *_explained(study, subject, trial, options)))
+            made, stored = _explained(study, subject, trial, options)
+            if tables:
+                tables.add(made)
+            found.append(_summary(study, made, stored))
         except EavdashError as error:
             failed += 1
             console.error(str(error))
             found.append({"subject": subject, "trial": trial, "error": str(error)})
         else:
             if not options.json:
-                console.output(_line(found[-1]))
+                (console.info if tables else console.output)(_line(found[-1]))
     report_progress(len(trials), len(trials))
     if options.json:
-        console.print_json(found)
+        console.print_json({"trials": found, **tables.document()} if tables else found)
     elif not trials:
         console.info("there is no such trial to explain")
+    elif tables:
+        tables.show()
     if failed:
         console.error(f"{plural(failed, 'trial')} of {len(trials)} could not be explained")
     return 1 if failed else 0
@@ -115,13 +128,13 @@ def _chosen(study: store.StudyDir, options: argparse.Namespace) -> list[tuple[st
     table = table.drop_duplicates(["subject", "trial"]).sort_index()
     if options.trials == "wrong":
         table = table[~table["correct"].astype(bool)]
-    elif options.trials != "all":
+    elif options.trials not in ("all", "test"):
         names = parts(options.trials)
         if lacking := [name for name in names if name not in set(table["trial"])]:
             where = "--trials" if options.subject is None else f"--trials of subject {options.subject}"
             raise UsageError.at(
                 where,
-                expected="all, wrong, or trials that a finished run has tested",
+                expected="test (or all), wrong, or trials that a finished run has tested",
                 found=", ".join(lacking),
                 remedy=f"choose among those of eavdash results {study.name} --trials",
             )
