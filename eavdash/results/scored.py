@@ -51,7 +51,8 @@ class Column:
 class Scored:
     """The test and validation trials of a study's finished runs.
 
-    ``problems``: a message about each run whose files cannot be used, by the run's name. ``unread``: subject and trial
+    ``problems``: a message about each run whose files cannot be used, by the run's name; ``beside``: about each whose
+    baselines alone cannot. ``unread``: subject and trial
     of the trials that a run could not read, which are in no table.
     """
 
@@ -59,6 +60,7 @@ class Scored:
     table: pa.Table
     runs: Column
     problems: dict[str, str] = field(default_factory=dict)
+    beside: dict[str, str] = field(default_factory=dict)
     unread: tuple[tuple[str, str], ...] = ()
 
     @cached_property
@@ -179,7 +181,7 @@ class Scored:
     @property
     def attrs(self) -> dict[str, object]:
         """What pages and commands say beside a table."""
-        return {"problems": [*self.problems.values()], "unread": [*self.unread]}
+        return {"problems": [*self.problems.values(), *self.beside.values()], "unread": [*self.unread]}
 
     def _noted(self, frame: pd.DataFrame) -> pd.DataFrame:
         frame.attrs |= self.attrs

@@ -33,6 +33,7 @@ class _Memory:
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     stamps: dict[str, Stamps] = field(default_factory=dict)
+    verified: bool = False
     found: dict[str, RunScores | str] = field(default_factory=dict)  # a run's table, or why it cannot be used
     made: Scored | None = None
 
@@ -41,8 +42,11 @@ _memories: OrderedDict[str, _Memory] = OrderedDict()
 _memories_lock = threading.Lock()
 
 
-def read(study: StudyDir) -> Scored:
-    """Return the trials of all finished runs; only runs whose files have changed are read again."""
+def read(study: StudyDir, verify: bool = True) -> Scored:
+    """Return the trials of all finished runs; only runs whose files have changed are read again.
+
+    ``verify``: compare the checksums of all prediction files, not only their sizes, as pages do.
+    """
     with _memories_lock:
         memory = _memories.setdefault(str(study.path), _Memory())
         _memories.move_to_end(str(study.path))
@@ -51,12 +55,14 @@ def read(study: StudyDir) -> Scored:
     with memory.lock:
         runs = study.runs()
         stamps = {run.name: _stamps(run) for run in runs}
+        if verify and not memory.verified:
+            memory.stamps, memory.found, memory.made, memory.verified = {}, {}, None, True
         if memory.made is not None and stamps == memory.stamps:
             return memory.made
         for run in runs:
             if stamps[run.name] != memory.stamps.get(run.name):
                 memory.found.pop(run.name, None)
-                if (found := _read(run)) is not None:
+                if (found := _read(run, memory.verified)) is not None:
                     memory.found[run.name] = found
         memory.found = {name: memory.found[name] for name in stamps if name in memory.found}
         memory.stamps = stamps
@@ -77,11 +83,11 @@ def _stamp(file: str) -> tuple[int, int, int]:
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 
-def _read(run: RunDir) -> RunScores | str | None:
+def _read(run: RunDir, verify: bool) -> RunScores | str | None:
     """Return a run's table, or why it cannot be used; None while it is not done."""
     try:
         status = run.status()
-        return read_scores(run, status) if status.state == "done" else None
+        return read_scores(run, status, verify) if status.state == "done" else None
     except (EavdashError, KeyError) as error:
         return problem_of(run, error)
 
@@ -90,8 +96,9 @@ def _joined(study: str, memory: _Memory) -> Scored:
     """Join the runs' tables, and let the memory hold views of the whole instead of them."""
     tables = {name: found for name, found in memory.found.items() if isinstance(found, RunScores)}
     problems = {name: found for name, found in memory.found.items() if isinstance(found, str)}
+    beside = {name: found.problem for name, found in tables.items() if found.problem}
     if not tables:
-        return Scored(study, _EMPTY, Column(np.zeros(0, np.int64), ()), problems)
+        return Scored(study, _EMPTY, Column(np.zeros(0, np.int64), ()), problems, beside)
     whole = pa.concat_tables([t.table.replace_schema_metadata() for t in tables.values()], promote_options="default")
     whole = whole.combine_chunks()
     sizes = [found.table.num_rows for found in tables.values()]
@@ -99,11 +106,11 @@ def _joined(study: str, memory: _Memory) -> Scored:
         memory.found[name] = replace(found, table=whole.slice(int(start), found.table.num_rows))
     run = np.repeat(np.arange(len(tables)), sizes)
     unread = tuple(sorted({pair for found in tables.values() for pair in found.unread}))
-    scored = Scored(study, whole, Column(run, tuple(tables)), problems, unread)
+    scored = Scored(study, whole, Column(run, tuple(tables)), problems, beside, unread)
     keep = _majority_once(scored, tables) & ~_is_unread(scored, unread)
     if keep.all():
         return scored
-    return Scored(study, whole.filter(pa.array(keep)), Column(run[keep], tuple(tables)), problems, unread)
+    return Scored(study, whole.filter(pa.array(keep)), Column(run[keep], tuple(tables)), problems, beside, unread)
 
 
 def _majority_once(scored: Scored, tables: dict[str, RunScores]) -> np.ndarray:

@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from eavdash.config.choices import MODALITIES
@@ -37,9 +38,10 @@ def standings(scores: pd.DataFrame, metric: str = "accuracy") -> list[Standing]:
     found = []
     for stage, rows in scores.groupby("stage", sort=False):
         values = rows[metric].to_numpy(float)
-        low, high = mean_interval(values) if len(values) > 1 else (math.nan, math.nan)
-        mean = float(values.mean())
-        found.append(Standing(str(stage), mean, max(0.0, low), min(1.0, high), len(values), int(rows["n"].sum())))
+        low = high = math.nan
+        if len(values) > 1:
+            low, high = np.clip(mean_interval(values), 0, 1).tolist()
+        found.append(Standing(str(stage), float(values.mean()), low, high, len(values), int(rows["n"].sum())))
     return found
 
 

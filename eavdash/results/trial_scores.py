@@ -14,7 +14,8 @@ import contextlib
 import hashlib
 import io
 import json
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
@@ -45,7 +46,8 @@ class RunScores:
     unread: tuple[tuple[str, str], ...]
     stage: str
     scope: tuple[str, int, int]  # unit, fold and seed
-    baselines: bool  # there is a baselines.parquet
+    baselines: bool  # there is a baselines.parquet that can be read
+    problem: str = ""  # why its baselines cannot be used
 
 
 def write_scores(run: RunDir) -> None:
@@ -67,6 +69,8 @@ def add_scores(run: RunDir) -> bool:
         return False
     try:
         made = from_predictions(run, run.config())
+        if made.problem:
+            raise IntegrityError(made.problem)
         _write(run, made, _sources(status))
         checksums = {**status.checksums, run.scores_file.name: sha256(run.scores_file)}
         run.update({"state": "done", "checksums": status.checksums}, checksums=checksums)
@@ -77,8 +81,10 @@ def add_scores(run: RunDir) -> bool:
     return True
 
 
-def read_scores(run: RunDir, status: RunStatus) -> RunScores:
+def read_scores(run: RunDir, status: RunStatus, verify: bool = True) -> RunScores:
     """Return the table of a finished run: from scores.parquet, or from the predictions if there is none of them.
+
+    With ``verify`` the checksums of the prediction files are compared too; otherwise their sizes alone.
 
     Raises:
         IntegrityError: a file is missing, damaged, or not of the recorded size.
@@ -87,7 +93,8 @@ def read_scores(run: RunDir, status: RunStatus) -> RunScores:
     expected = status.checksums.get(run.scores_file.name)
     if expected is None:
         return from_predictions(run, run.config())
-    _check_sizes(run, status, sources)
+    if not _sources_as_recorded(run, status, sources, verify):
+        return from_predictions(run, run.config())
     remedy = _remedy(run)
     try:
         with open_regular(run.scores_file) as file:
@@ -112,16 +119,19 @@ def read_scores(run: RunDir, status: RunStatus) -> RunScores:
 
 
 def from_predictions(run: RunDir, config: RunConfig) -> RunScores:
-    """Return the table as made of the prediction files, after their checksums.
+    """Return the table as made of the prediction files, after their checksums; damaged baselines are left out.
 
     Raises:
-        IntegrityError: one of them is missing, damaged, or lacks columns.
+        IntegrityError: predictions.parquet is missing, damaged, or lacks columns.
     """
     rows = read_table(run, _SOURCES[0], NEEDED, "p_<label>")
-    beside = None
-    if run.baselines_file.exists():
-        beside = read_table(run, _SOURCES[1], (*NEEDED, "stage"), "p_<label>")
-    return _made(run, rows, beside, config)
+    beside, problem = None, ""
+    try:
+        if run.baselines_file.exists():
+            beside = read_table(run, _SOURCES[1], (*NEEDED, "stage"), "p_<label>")
+    except IntegrityError as error:
+        problem = str(error)
+    return replace(_made(run, rows, beside, config), problem=problem)
 
 
 def _made(run: RunDir, rows: pd.DataFrame, beside: pd.DataFrame | None, config: RunConfig) -> RunScores:
@@ -180,11 +190,14 @@ def _sources(status: RunStatus) -> dict[str, str]:
     return {name: status.checksums[name] for name in _SOURCES if name in status.checksums}
 
 
-def _check_sizes(run: RunDir, status: RunStatus, names: dict[str, str]) -> None:
-    """Check that the prediction files are there, with the recorded sizes; their content is not read."""
-    for name in (n for n in names if n in status.sizes):
-        size = -1
+def _sources_as_recorded(run: RunDir, status: RunStatus, names: Iterable[str], verify: bool) -> bool:
+    """Return True if the prediction files are as recorded: by their size, or with ``verify`` by checksum."""
+    for name in names:
         with contextlib.suppress(OSError):
-            size = (run.path / name).stat().st_size
-        if size != status.sizes[name]:
-            run.verify(name)  # says what is wrong
+            if not verify and (run.path / name).stat().st_size == status.sizes.get(name):
+                continue
+        try:
+            run.verify(name)
+        except IntegrityError:
+            return False
+    return True
