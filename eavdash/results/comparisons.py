@@ -118,16 +118,20 @@ def by_stage(trials: pd.DataFrame) -> Decisions:
 
 def paired(made: Decisions, a: str, b: str, metric: str = "accuracy") -> Comparison:
     """Compare two stages, in a metric, on the trials that both have been tested on."""
+    if (a, b, metric) in made.compared:
+        return made.compared[a, b, metric]
     both, either = made.tested(a, b), made.tested(a) | made.tested(b)
     people = np.stack([made.people(a, both, metric), made.people(b, both, metric)])
     people = people[:, ~np.isnan(people).any(axis=0)]
     count = made.trials(both)
-    return replace(
+    found = replace(
         compare(a, people[0].tolist(), b, people[1].tolist()),
         trials=count,
         trials_left_out=made.trials(either) - count,
         subjects_left_out=made.subjects(either) - people.shape[1],
     )
+    made.compared[a, b, metric] = found
+    return found
 
 
 def encoder_comparisons(made: Decisions, metric: str = "accuracy") -> list[Comparison]:

@@ -6,12 +6,13 @@ which two stages are compared on the trials that both have been tested on, in an
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
 from eavdash.results.metrics import METRICS, codes, score_groups, shared_weights
+from eavdash.results.paired import Comparison
 from eavdash.results.scored import Scored
 
 
@@ -20,6 +21,7 @@ class Decisions:
     """Codes of tested items; a trial is (subject, trial).
 
     ``predicted`` (item, stage): the predicted class, -1 where the stage has not been tested. ``texts``: the subjects.
+    ``compared``: by both stages and the metric.
     """
 
     stages: tuple[str, ...]
@@ -29,6 +31,7 @@ class Decisions:
     predicted: np.ndarray
     texts: tuple[str, ...]
     classes: int
+    compared: dict[tuple[str, str, str], Comparison] = field(default_factory=dict)  # what is known already
 
     @classmethod
     def of_trials(cls, trials: pd.DataFrame) -> Decisions:

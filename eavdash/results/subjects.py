@@ -15,6 +15,7 @@ import pandas as pd
 
 from eavdash.config.choices import MODALITIES
 from eavdash.results.paired import mean_interval
+from eavdash.results.scored import STAGE_RANK
 from eavdash.text import natural_order, plural
 
 HOLE_COLUMNS = ("subject", "stage", "state", "reason", "run", "done", "planned")
@@ -124,7 +125,8 @@ def holes_sentence(found: pd.DataFrame, scores: pd.DataFrame) -> str:
     """Return which subjects a stage's mean leaves out or has partly, by stage; empty if none."""
     have = set(zip(scores["subject"], scores["stage"], strict=True))
     parts = []
-    for stage, rows in found.groupby("stage", sort=False):
+    for stage in sorted(set(found["stage"]), key=STAGE_RANK.__getitem__):
+        rows = found[found["stage"] == stage]
         there = pd.Series([(s, stage) in have for s in rows["subject"]], rows.index, bool)
         if (~there).any():
             states = ", ".join(f"{n} {state}" for state, n in rows.loc[~there, "state"].value_counts().items())

@@ -179,7 +179,7 @@ def _table(rows: pd.DataFrame, classes: list[str]) -> pa.Table:
 def _write(run: RunDir, made: RunScores, sources: dict[str, str]) -> None:
     facts: dict[str, Any] = {"of": sources, "unread": made.unread, "stage": made.stage, "scope": made.scope}
     table = made.table.replace_schema_metadata({_META: json.dumps(facts).encode()})
-    write_atomic(run.scores_file, lambda file: pq.write_table(table, cast(Any, file), compression="zstd"))
+    write_atomic(run.scores_file, lambda file: pq.write_table(table, cast(Any, file), compression="none"))
 
 
 def _remedy(run: RunDir) -> str:

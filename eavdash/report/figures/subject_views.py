@@ -15,9 +15,9 @@ import plotly.graph_objects as go
 from eavdash.report import theme
 from eavdash.report.figures.answer import interval, metric_name
 from eavdash.report.figures.results import stage_rank
+from eavdash.report.figures.subjects import hole_text
 from eavdash.results.scored import STAGE_RANK
 from eavdash.results.subjects import standings
-from eavdash.text import shortened
 
 _HOVER = "subject %{customdata[0]}, %{customdata[2]}: %{customdata[3]:.1f} %<extra></extra>"
 
@@ -127,13 +127,14 @@ def _add_missing(fig: go.Figure, stage: str, rows: pd.DataFrame, base: int, have
             y=[0.96] * len(alone),
             base=[base + 0.02] * len(alone),
             customdata=[
-                [r["subject"], stage, r["state"], shortened(r["reason"]), r["run"]] for r in alone.to_dict("records")
+                [r["subject"], stage, r["state"], hole_text(r["reason"], r["run"]), r["run"]]
+                for r in alone.to_dict("records")
             ],
             marker={"color": "rgba(0,0,0,0)", "pattern": {"shape": "/", "fgcolor": theme.GREY, "size": 6}},
             unselected={"marker": {"opacity": 1}},
             hovertemplate=(
                 f"subject %{{customdata[0]}}, {theme.label(stage)}: %{{customdata[2]}}"
-                "<br>%{customdata[3]}<br>click to open the run<extra></extra>"
+                "<br>%{customdata[3]}<extra></extra>"
             ),
         )
     )

@@ -95,6 +95,7 @@ def _add_axes(fig: go.Figure, number: int, rows: int, names: Sequence[str], metr
     gap = 0.1 / rows if rows > 1 else 0.0
     bottom = (rows - 1 - number) / rows
     x = {"type": "category", "categoryorder": "array", "categoryarray": [*names], "anchor": f"y{suffix}"}
+    x |= {"range": [-0.5, len(names) - 0.5]}
     y = {"range": [0, 105], "tickvals": [0, 20, 40, 60, 80, 100], "anchor": f"x{suffix}"}
     title = f"{metric_name(metric)}, %"
     fig.update_layout(
@@ -117,7 +118,7 @@ def _holes(stage: str, rows: pd.DataFrame, scores: pd.DataFrame) -> list[go.Bar]
         for state, done, planned in zip(texts, rows["done"], rows["planned"], strict=True)
     ]
     custom = [
-        [name, stage, text, shortened(reason), run]
+        [name, stage, text, hole_text(reason, run), run]
         for name, text, reason, run in zip(rows["subject"], said, rows["reason"], rows["run"], strict=True)
     ]
     return [
@@ -144,10 +145,15 @@ def _holes(stage: str, rows: pd.DataFrame, scores: pd.DataFrame) -> list[go.Bar]
             unselected={"marker": {"opacity": 1}},
             hovertemplate=(
                 f"subject %{{customdata[0]}}, {theme.label(stage)}: %{{customdata[2]}}"
-                "<br>%{customdata[3]}<br>click to open the run<extra></extra>"
+                "<br>%{customdata[3]}<extra></extra>"
             ),
         )
     ]
+
+
+def hole_text(reason: str, run: str) -> str:
+    """Return what a hole says beside its state: why, and what a click does."""
+    return "\n".join(filter(None, [shortened(reason), "click to open the run" if run else ""]))
 
 
 def _bars(
