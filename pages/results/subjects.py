@@ -50,13 +50,7 @@ name = f"{study.name}-{chosen.level}.csv"
 st.download_button("Download as CSV", counted, name, "text/csv", key="results_subjects_download")
 
 st.subheader("Trials of one subject", anchor=False)
-subject = st.selectbox(
-    "Subject",
-    subjects,
-    index=None,
-    placeholder="Click a bar, or choose a subject",
-    **choices.kept(choices.PAGE, "subject"),
-)
+subject = choices.subject(subjects)
 choices.write()
 if subject := subject or clicked:
     subject_trials.show(study, subject)

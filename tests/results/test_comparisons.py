@@ -62,7 +62,7 @@ def test_a_trial_is_averaged_over_its_seeds_first() -> None:
     rows += [("eeg", "1", name, 0, 0, False) for name in "bcd"]
     rows += [("fusion", *row[1:]) for row in rows]
     table = decided(rows)
-    assert cs.paired(cs.by_stage(table), "fusion", "eeg").mean_a == 0.25
+    assert cs.paired(cs.by_stage(table), "fusion", "eeg").mean_a == pytest.approx(0.25)
 
 
 def test_a_metric_is_that_of_the_common_trials_of_each_subject() -> None:

@@ -74,6 +74,13 @@ def show(stages: Sequence[str], subjects: Sequence[str], against: str, eav: bool
     return Choices(level, metric, view, name, some, baselines, corrected, paper and eav)
 
 
+def subject(subjects: Sequence[str]) -> str | None:
+    """Show the widget for one subject and return the subject, or None."""
+    return st.selectbox(
+        "Subject", subjects, index=None, placeholder="Click a bar, or choose a subject", **kept(PAGE, "subject")
+    )
+
+
 def write() -> None:
     """Write the choices to the address; called after all widgets are shown."""
     address.write(PAGE, NAMES)

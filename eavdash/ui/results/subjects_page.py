@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pandas as pd
+import plotly.graph_objects as go
 import streamlit as st
 
 from eavdash.config.convert import recorded_config
@@ -154,10 +155,10 @@ def show_figure(study: StudyDir, document: StudyDocument, chosen: Choices, shown
     return clicked
 
 
-def _chart(figure: object, name: str, alt: str) -> str | None:
+def _chart(figure: go.Figure, name: str, alt: str) -> str | None:
     """Show a figure of the page; return the subject of a selected point."""
     key = f"{PAGE}_{name}"
-    event = widgets.chart(figure, key, alt, on_select=lambda: _clicked(key), selection_mode="points")  # type: ignore[arg-type]
+    event = widgets.chart(figure, key, alt, on_select=lambda: _clicked(key), selection_mode="points")
     points = widgets.selected_points(event)
     return None if figures.clicked_run(points) else figures.clicked_subject(points)
 
