@@ -117,6 +117,8 @@ def parser() -> argparse.ArgumentParser:
     results = command("results", "Print the accuracy on test trials per subject and stage.", folder, as_json)
     results.add_argument("study")
     results.add_argument("--level", choices=("trial", "window", "frame"), default="trial")
+    metrics = ("accuracy", "balanced_accuracy", "macro_f1")
+    results.add_argument("--metric", choices=metrics, help="print this metric alone, and compare in it")
     results.add_argument("--by", default="", metavar="fold,seed", help="also split by fold, seed or both")
     results.add_argument("--split", default="", metavar="COLUMN", help="also split by a column of the trial table")
     results.add_argument("--baselines", action="store_true", help="add the baselines of encoders and fusion")

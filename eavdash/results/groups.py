@@ -41,10 +41,11 @@ def effective_trials(trials: pd.DataFrame) -> dict[tuple[str, str], float]:
     found: dict[tuple[str, str], float] = {}
     for stage, rows in trials.groupby("stage", sort=False):
         items, alike = _items(rows), decided_alike(rows)
-        for subject, own in items.groupby("subject"):
-            sizes = own.groupby("group").size().to_numpy(float)
-            size = float((sizes**2).sum() / sizes.sum())
-            found[str(subject), str(stage)] = len(own) / (1 + (size - 1) * alike)
+        sizes = items.groupby(["subject", "group"]).size()
+        total = sizes.groupby(level="subject").sum()
+        size = (sizes**2).groupby(level="subject").sum() / total
+        effective = total / (1 + (size - 1) * alike)
+        found |= {(str(subject), str(stage)): float(n) for subject, n in effective.items()}
     return found
 
 

@@ -11,7 +11,6 @@ be inherent in a recording (a face reveals the person) rather than a mistake.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 from typing import Any
@@ -22,6 +21,7 @@ from pydantic import ConfigDict
 from eavdash.config.choices import ACROSS
 from eavdash.config.convert import recorded_config
 from eavdash.errors import EavdashError, IntegrityError, UsageError
+from eavdash.results import study_scores
 from eavdash.results.columns import column, study_table
 from eavdash.results.statistics import MIN_TRIALS, chance_line
 from eavdash.results.timeonly import time_scores
@@ -142,16 +142,14 @@ def by_subject(found: Finding) -> dict[str, float]:
 
 def _tested(study: StudyDir, splits: pd.DataFrame) -> pd.Series:
     """Return which rows of the splits belong to a fold (and subject) that a finished run tested."""
-    done: set[tuple[str, int]] = set()
-    for run in study.runs():
-        with contextlib.suppress(EavdashError):
-            if run.status().state == "done":
-                config = run.config()
-                done.add((config.subject, config.fold))
-    if not done:
+    found = study_scores.read(study, verify=False)
+    rows = found.rows()
+    if not len(rows):
         return pd.Series(True, splits.index)
+    pairs = zip(found.subject[rows], found.number("fold")[rows], strict=True)
+    done = {(str(subject), int(fold)) for subject, fold in pairs}
     keys = zip(splits["subject"], splits["fold"], strict=True)
-    return pd.Series([(s, f) in done or ("", f) in done for s, f in keys], splits.index)
+    return pd.Series([pair in done for pair in keys], splits.index)
 
 
 def missing(study: StudyDir) -> list[str]:
@@ -162,12 +160,15 @@ def missing(study: StudyDir) -> list[str]:
         return list(PROBES)
 
 
-def sentences(study: StudyDir) -> list[str]:
-    """Return the sentences shown beside the accuracy: findings, and the time-only score of the tested trials."""
+def sentences(study: StudyDir, time_alone: Finding | None = None) -> list[str]:
+    """Return the sentences shown beside the accuracy: findings, and the time-only score of the tested trials.
+
+    ``time_alone``: that score, if it is known.
+    """
     found: dict[str, Finding] = {}
     try:
         found = read(study)
-        found = {**found, "time": time_only(study)}
+        found = {**found, "time": time_alone or time_only(study)}
     except EavdashError as error:
         if isinstance(error, IntegrityError):
             return [str(error)]

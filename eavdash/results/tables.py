@@ -11,93 +11,43 @@ distinct items, so that more seeds never look like more data.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
-from eavdash.config.choices import FUSIONS, STAGES
-from eavdash.errors import EavdashError, IntegrityError, UsageError
+from eavdash.config.choices import STAGES
+from eavdash.errors import UsageError
+from eavdash.results import study_scores
 from eavdash.results.columns import column
 from eavdash.results.decision import mean_logs, normalised
-from eavdash.results.left_out import found_by
-from eavdash.store import RunDir, StudyDir
-from eavdash.store.regular import open_regular
+from eavdash.results.metrics import METRICS, codes, score_groups, shared_weights
+from eavdash.results.reading import BASELINES, BESIDE, predictions, probability_labels, problem_of, read_table
+from eavdash.results.scored import LEVELS, SCORE_COLUMNS, STAGE_RANK
+from eavdash.store import StudyDir
 from eavdash.text import natural_order
 
-LEVELS = ("trial", "window", "frame")
-#: What a run of each stage may write into baselines.parquet, in the order of tables.
-BESIDE = {
-    "vision": ("vision:majority", "vision:time", "vision:linear", "vision:crops"),
-    "audio": ("audio:majority", "audio:time", "audio:linear", "audio:logmel"),
-    "eeg": ("eeg:majority", "eeg:time", "eeg:linear", "eeg:bandpower", "eeg:tangent"),
-    "fusion": ("fusion:best", "fusion:mean", "fusion:calibrated", *(f"fusion:{kind}" for kind in FUSIONS), "majority"),
-}
-BASELINES = tuple(name for names in BESIDE.values() for name in names)
-SCORE_COLUMNS = ("study", "subject", "stage", "level", "n", "accuracy", "balanced_accuracy", "macro_f1")
+__all__ = [
+    "BASELINES",
+    "BESIDE",
+    "LEVELS",
+    "SCORE_COLUMNS",
+    "attention_columns",
+    "confusion",
+    "predictions",
+    "probability_labels",
+    "problem_of",
+    "read_table",
+    "score_table",
+    "scores",
+    "summarise",
+    "summary",
+    "trial_table",
+    "trials",
+    "windows_of",
+]
 #: Columns that together identify one tested item of a level.
 _ITEM = {"trial": ["trial"], "window": ["trial", "window"], "frame": ["trial", "window", "frame"]}
-_NEEDED = ("subject", "trial", "group", "label", "predicted", "split", "window", "frame", "fold", "seed")
-
-
-def predictions(
-    study: StudyDir,
-    stages: Sequence[str] | None = None,
-    split: str | None = "test",
-    *,
-    baselines: bool = False,
-) -> pd.DataFrame:
-    """Return the predictions of every finished run: ``study``, ``run``, ``stage``, the columns of predictions.parquet.
-
-    ``split=None`` returns all splits. With ``baselines`` the rows of the runs' baselines.parquet follow, with the
-    stages of :data:`BASELINES` (earlier versions wrote this file only for a fusion); without a fusion, the class shares
-    of an encoder's training trials are the majority baseline. Only test rows of different runs may be compared. Trials
-    that a run could not read are in no run's rows; ``frame.attrs["unread"]`` has their subject and trial.
-    """
-    frames: list[pd.DataFrame] = []
-    problems: list[str] = []
-    wanted = [*STAGES, *(BASELINES if baselines else ())] if stages is None else list(stages)
-    fused: set[tuple[str, int, int]] = set()
-    alone: dict[tuple[str, int, int], pd.DataFrame] = {}  # an encoder's rows by scope, fold and seed
-    unread: set[tuple[str, str]] = set()  # trials that a run could not read
-    for run in study.runs():
-        try:
-            if run.status().state != "done":
-                continue
-            config = run.config()
-            stage, scope = config.stage, (config.unit, config.fold, config.seed)
-            unread |= found_by(config)
-            own = None
-            if stage in wanted:
-                own = read_table(run, "predictions.parquet", _NEEDED, "p_<label>").assign(run=run.name, stage=stage)
-                frames.append(own)
-            if any(name in wanted for name in BESIDE[stage]) and run.baselines_file.exists():
-                rows = read_table(run, "baselines.parquet", (*_NEEDED, "stage"), "p_<label>").assign(run=run.name)
-                itself = f"fusion:{config.config.get('fusion', {}).get('kind')}"  # it is no rival of the fusion
-                frames.append(rows[rows["stage"].isin(wanted) & (rows["stage"] != itself)])
-                if stage == "fusion":
-                    fused.add(scope)
-            if stage != "fusion" and own is not None and "majority" in wanted:
-                alone.setdefault(scope, own)
-        except (EavdashError, KeyError) as error:
-            problems.append(problem_of(run, error))
-    frames += [_majority(rows) for scope, rows in alone.items() if scope not in fused]
-    if not frames:
-        empty = pd.DataFrame(columns=["study", "run", "stage", *_NEEDED])
-        empty.attrs |= {"problems": problems, "unread": sorted(unread)}
-        return empty
-    frame = pd.concat(frames, ignore_index=True)
-    if split is not None:
-        frame = frame[frame["split"] == split]
-    if unread:  # all stages of a subject are compared on the same trials
-        keys = zip(frame["subject"], frame["trial"], strict=True)
-        frame = frame[pd.Series([key not in unread for key in keys], frame.index, bool)]
-    frame.insert(0, "study", study.name)
-    first = ["study", "run", "stage", *_NEEDED]
-    frame = frame[[*first, *(c for c in frame.columns if c not in first)]].reset_index(drop=True)
-    frame.attrs |= {"problems": problems, "unread": sorted(unread)}
-    return frame
 
 
 def trials(study: StudyDir, stages: Sequence[str] | None = None, *, baselines: bool = False) -> pd.DataFrame:
@@ -106,7 +56,8 @@ def trials(study: StudyDir, stages: Sequence[str] | None = None, *, baselines: b
     Columns: study, run, stage, subject, trial, group, label, predicted, correct, confidence, fold, seed, windows, then
     ``p_<label>`` (sum to one) and ``attention_<modality>`` (mean over the windows; empty if a stage has none).
     """
-    return trial_table(predictions(study, stages, baselines=baselines))
+    wanted = [*STAGES, *(BASELINES if baselines else ())] if stages is None else stages
+    return study_scores.read(study).trials(wanted)
 
 
 def trial_table(rows: pd.DataFrame) -> pd.DataFrame:
@@ -138,10 +89,8 @@ def scores(
     for value, allowed, name in ((level, LEVELS, "--level"), *((b, ("fold", "seed"), "--by") for b in by)):
         if value not in allowed:
             raise UsageError.at(name, expected=f"one of {', '.join(allowed)}", found=repr(value), remedy="choose one")
-    rows = predictions(study, baselines=baselines)
-    table = score_table(rows, level, by, column(study, split) if split else None)
-    table.attrs.update(rows.attrs)
-    return table
+    stages = [*STAGES, *(BASELINES if baselines else ())]
+    return study_scores.read(study).scores(level, by, stages, column(study, split) if split else None)
 
 
 def score_table(
@@ -158,11 +107,18 @@ def score_table(
     if split is not None:
         items = items.merge(split.set_axis(["subject", "trial", values], axis=1), on=["subject", "trial"])
     keys = ["study", "subject", "stage", *([values] if kind else []), *by]
-    out = []
-    for key, group in items.groupby(keys, sort=False):
-        decisions = group.groupby(_ITEM[level])["label"].transform("size").to_numpy(float)
-        out.append((*key, level, round((1 / decisions).sum()), *_score(group, 1 / decisions)))
-    return _order(pd.DataFrame(out, columns=columns), kind)
+    group = items.groupby(keys, sort=False)
+    number, item = group.ngroup().to_numpy(), items.groupby([*keys, *_ITEM[level]], sort=False).ngroup().to_numpy()
+    label, predicted = items["label"].astype(str), items["predicted"].astype(str)
+    classes = {text: code for code, text in enumerate(pd.unique(pd.concat([label, predicted])))}
+    weight = shared_weights(item)
+    found = score_groups(
+        number, label.map(classes).to_numpy(), predicted.map(classes).to_numpy(), weight, group.ngroups, len(classes)
+    )
+    out = items.iloc[codes(number)[1]][keys].set_axis(columns[: len(keys)], axis=1).reset_index(drop=True)
+    out = out.assign(level=level, n=np.rint(np.bincount(number, weight)).astype(int))
+    out[[*METRICS]] = found
+    return _order(out, kind)
 
 
 def summary(study: StudyDir, level: str = "trial", baselines: bool = False) -> pd.DataFrame:
@@ -173,18 +129,18 @@ def summary(study: StudyDir, level: str = "trial", baselines: bool = False) -> p
     return out
 
 
-def summarise(table: pd.DataFrame) -> pd.DataFrame:
+def summarise(table: pd.DataFrame, metric: str = "accuracy") -> pd.DataFrame:
     """Summarise a :func:`scores` table per stage.
 
-    Columns: ``subjects``, ``n`` (items of all subjects), ``accuracy`` (mean over subjects), ``sd`` (sample standard
+    Columns: ``subjects``, ``n`` (items of all subjects), the ``metric`` (mean over subjects), ``sd`` (sample standard
     deviation over subjects; empty for a single one).
     """
-    columns = ["study", "stage", "level", "subjects", "n", "accuracy", "sd"]
+    columns = ["study", "stage", "level", "subjects", "n", metric, "sd"]
     if table.empty:
         return pd.DataFrame(columns=columns)
     groups = table.groupby(["study", "stage", "level"], sort=False)
     out = groups.agg(
-        subjects=("subject", "nunique"), n=("n", "sum"), accuracy=("accuracy", "mean"), sd=("accuracy", "std")
+        **{"subjects": ("subject", "nunique"), "n": ("n", "sum"), metric: (metric, "mean"), "sd": (metric, "std")}
     ).reset_index()
     return out.sort_values("stage", key=_rank, kind="stable").reset_index(drop=True)[columns]
 
@@ -196,52 +152,9 @@ def confusion(rows: pd.DataFrame) -> pd.DataFrame:
     return counts.reindex(index=classes, columns=classes, fill_value=0)
 
 
-def probability_labels(frame: pd.DataFrame) -> list[str]:
-    """Return the classes of a predictions or trials table, in the study's order."""
-    return [c.removeprefix("p_") for c in frame.columns if c.startswith("p_")]
-
-
 def attention_columns(frame: pd.DataFrame) -> list[str]:
     """Return the attention columns of a predictions or trials table that are not empty."""
     return [c for c in frame.columns if c.startswith("attention_") and frame[c].notna().any()]
-
-
-def read_table(run: RunDir, name: str, needed: Sequence[str], values: str) -> pd.DataFrame:
-    """Read a result file of a run and check its checksum and columns.
-
-    Args:
-        needed: columns that it must have.
-        values: the names of its further columns, of which it must have at least one, such as ``p_<label>``.
-
-    Raises:
-        IntegrityError: it is missing, damaged, or lacks columns.
-    """
-    path = run.verify(name)
-    remedy = f"train the run again: eavdash retry {run.study.name} --run {run.name}"
-    try:
-        with open_regular(path) as source:
-            frame = pd.read_parquet(source)
-    except (OSError, ValueError) as error:
-        found = str(error).splitlines()[0].rstrip(".")
-        raise IntegrityError.at(path, expected="a parquet table", found=found, remedy=remedy) from error
-    missing = [c for c in needed if c not in frame.columns]
-    if missing or not any(re.fullmatch(re.sub("<[a-z]+>", ".+", values), c) for c in frame.columns):
-        expected, found = f"the columns {', '.join(needed)} and {values}", f"no {', '.join(missing) or values}"
-        raise IntegrityError.at(path, expected=expected, found=found, remedy=remedy)
-    return frame
-
-
-def problem_of(run: RunDir, error: EavdashError | KeyError) -> str:
-    """Return the message about a run whose files cannot be used."""
-    return str(error) if isinstance(error, EavdashError) else f"{run.path}: {error} is missing."
-
-
-def _majority(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the majority baseline for an encoder's windows: the class shares of its training trials."""
-    rows = rows[rows["frame"] == -1]
-    train = rows[rows["split"] == "train"].drop_duplicates(["subject", "trial"])
-    shares = train["label"].value_counts(normalize=True).reindex(probability_labels(rows), fill_value=0.0)
-    return rows.assign(**{f"p_{c}": p for c, p in shares.items()}, predicted=str(shares.idxmax()), stage="majority")
 
 
 def _trials(rows: pd.DataFrame) -> pd.DataFrame:
@@ -260,27 +173,13 @@ def _trials(rows: pd.DataFrame) -> pd.DataFrame:
     return table[[*first, *p, *attention]]
 
 
-def _score(part: pd.DataFrame, weight: np.ndarray) -> tuple[float, float, float]:
-    """Return accuracy, balanced accuracy and macro F1 of rows of this ``weight``."""
-    label, predicted = part["label"].to_numpy(), part["predicted"].to_numpy()
-    classes, codes = np.unique(np.concatenate([label, predicted]).astype(str), return_inverse=True)
-    true, guess = codes[: len(label)], codes[len(label) :]
-    table = np.zeros((len(classes), len(classes)))
-    np.add.at(table, (true, guess), weight)
-    hits, labelled, guessed = np.diag(table), table.sum(axis=1), table.sum(axis=0)
-    recall = hits[labelled > 0] / labelled[labelled > 0]
-    return float(hits.sum() / weight.sum()), float(recall.mean()), float((2 * hits / (labelled + guessed)).mean())
-
-
 def _rank(column: pd.Series) -> pd.Series:
     """Return a sort key: canonical order for stages, natural order for texts, numbers unchanged."""
     if column.name == "stage":
-        order: tuple[str, ...] = (*STAGES, *BASELINES)
-    elif pd.api.types.is_numeric_dtype(column):
+        return column.map(STAGE_RANK)
+    if pd.api.types.is_numeric_dtype(column):
         return column
-    else:
-        order = natural_order(column.astype(str))
-    return column.map({value: rank for rank, value in enumerate(order)})
+    return column.map({value: rank for rank, value in enumerate(natural_order(column.astype(str)))})
 
 
 def _order(table: pd.DataFrame, kind: Sequence[str] = ()) -> pd.DataFrame:

@@ -130,6 +130,11 @@ class RunPaths:
         return self.path / "baselines.parquet"
 
     @property
+    def scores_file(self) -> Path:
+        """The run's test and validation trials, a row each, made of its predictions and baselines."""
+        return self.path / "scores.parquet"
+
+    @property
     def attention_file(self) -> Path:
         """Attention weights of a fusion for each test window, by layer and head; only of a fusion with attention."""
         return self.path / "attention.parquet"

@@ -30,6 +30,7 @@ CHECKED_FILES = (
     "person_statistics.safetensors",
     "predictions.parquet",
     "baselines.parquet",
+    "scores.parquet",
     "attention.parquet",
     "shapley.parquet",
 )

@@ -2,8 +2,8 @@
 
 In: a run folder with config.json inside a study with study.json and splits.csv. Out: in that folder config.json with
 ``model``, ``input``, ``left_out`` and ``baselines`` added, metrics.jsonl and resume.pt while training, then
-model.safetensors, predictions.parquet, baselines.parquet and, for fusion, attention.parquet and shapley.parquet. The
-caller manages the run's state.
+model.safetensors, predictions.parquet, baselines.parquet, scores.parquet and, for fusion, attention.parquet and
+shapley.parquet. The caller manages the run's state.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import torch
 from eavdash.config.schema import Execution
 from eavdash.errors import TrainingError
 from eavdash.models.seeds import reproducible
+from eavdash.results.trial_scores import write_scores
 from eavdash.store import RunDir
 from eavdash.training.encoder_baselines import write_baselines
 from eavdash.training.loop import Report, StoppedError
@@ -59,6 +60,7 @@ def train_run(
                 train_fusion(context)
             else:
                 write_baselines(context, train_encoder(context))
+            write_scores(run)
         except StoppedError:
             return False
         except (RuntimeError, MemoryError) as error:

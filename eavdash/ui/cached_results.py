@@ -6,16 +6,26 @@ bounded.
 
 from __future__ import annotations
 
+import os
 from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from hashlib import blake2b
 from pathlib import Path
+from typing import Any, TypeVar, cast
 
 import pandas as pd
 import streamlit as st
 
+from eavdash.config.choices import STAGES
 from eavdash.errors import EavdashError, IntegrityError
-from eavdash.results import attention, columns, comparisons, epochs, groups, probes, tables
-from eavdash.store import StudyDir
+from eavdash.jobs import snapshot as run_states
+from eavdash.results import attention, columns, comparisons, epochs, groups, probes, study_scores, tables
+from eavdash.results.decisions import Decisions
+from eavdash.results.reading import BASELINES, NEEDED
+from eavdash.store import RunDir, StudyDir
 
+Made = TypeVar("Made")
 Stamp = tuple[int, int]
 MISSING: Stamp = (-1, -1)
 
@@ -29,84 +39,165 @@ def file_stamp(file: Path) -> Stamp:
     return stat.st_size, stat.st_mtime_ns
 
 
-def results_key(study: StudyDir) -> tuple[object, ...]:
+def results_key(study: StudyDir) -> tuple[str, str]:
     """Return what a study's results depend on: the predictions and states of the runs that have predictions."""
-    stamps = ((run, file_stamp(run.predictions_file)) for run in study.runs())
-    return str(study.path), [(r.name, of, file_stamp(r.status_file)) for r, of in stamps if of != MISSING]
+    digest = blake2b()
+    with suppress(OSError), os.scandir(study.path) as entries:
+        for name in sorted(entry.name for entry in entries):
+            run = RunDir(study.path / name)
+            if (of := file_stamp(run.predictions_file)) != MISSING:
+                digest.update(repr((name, of, file_stamp(run.status_file))).encode())
+    return str(study.path), digest.hexdigest()
 
 
 def _remarks_key(study: StudyDir) -> tuple[object, ...]:
     return results_key(study), *map(file_stamp, (study.probes_file, study.splits_file, study.trials_file))
 
 
-def _question_key(study: StudyDir) -> tuple[object, ...]:
-    return results_key(study), [run.name for run in study.runs()]
-
-
 def _attention_key(study: StudyDir) -> tuple[object, ...]:
     return results_key(study), [file_stamp(run.attention_file) for run in study.runs()]
 
 
-@st.cache_data(max_entries=4, show_spinner="Reading the results", hash_funcs={StudyDir: results_key})
-def predictions(study: StudyDir, baselines: bool) -> pd.DataFrame:
-    """Return the test predictions of all finished runs."""
-    return tables.predictions(study, baselines=baselines)
+class Results:
+    """One reading of a study's results, and every table that is made of it, each of them once.
+
+    The tables are shared by all sessions: a page that changes one makes a copy.
+    """
+
+    def __init__(self, study: StudyDir) -> None:
+        self.scored = study_scores.read(study, verify=False)
+        self._made: dict[tuple[object, ...], Any] = {}
+
+    def _once(self, make: Callable[..., Made], *key: Any) -> Made:
+        name = make.__name__, *key
+        if name not in self._made:
+            self._made[name] = make(*key)
+        return cast(Made, self._made[name])
+
+    def scores(self, level: str, baselines: bool) -> pd.DataFrame:
+        """Return ``tables.scores``; problems with files are in ``attrs``."""
+        return self._once(self._scores, level, baselines).copy(deep=False)
+
+    def _scores(self, level: str, baselines: bool) -> pd.DataFrame:
+        return self.scored.scores(level, (), _stages(baselines))
+
+    def trials(self) -> pd.DataFrame:
+        """Return ``tables.trials``."""
+        return self._once(self._trials).copy(deep=False)
+
+    def _trials(self) -> pd.DataFrame:
+        return self.scored.trials()
+
+    def independent(self, baselines: bool) -> pd.DataFrame:
+        """Return subject, stage and n: how many independent trials the test trials are worth."""
+        return self._once(self._independent, baselines)
+
+    def _independent(self, baselines: bool) -> pd.DataFrame:
+        found = groups.effective_trials(self.scored.trials(_stages(baselines)))
+        return pd.DataFrame([(*key, n) for key, n in found.items()], columns=["subject", "stage", "n"])
+
+    def majority(self) -> dict[str, float]:
+        """Return each subject's share of its most frequent test label: the accuracy of always guessing that label."""
+        return self._once(self._majority)
+
+    def _majority(self) -> dict[str, float]:
+        table = self.trials().drop_duplicates(["subject", "trial"])
+        counts = table.groupby(["subject", "label"]).size()
+        share = counts.groupby(level="subject").max() / counts.groupby(level="subject").sum()
+        return {str(subject): float(value) for subject, value in share.items()}
+
+    def uneven(self) -> str:
+        """Return ``comparisons.uneven``."""
+        return self._once(self._uneven)
+
+    def _uneven(self) -> str:
+        return comparisons.uneven(self.trials())
+
+    def behind(self, metric: str) -> list[str]:
+        """Return a sentence for each encoder that is not clearly better than its baselines."""
+        return self._once(self._behind, metric)
+
+    def _behind(self, metric: str) -> list[str]:
+        return comparisons.behind(self._once(self._decisions), metric)
+
+    def _decisions(self) -> Decisions:
+        return comparisons.decisions(self.scored)
+
+    def question(self, metric: str, unfinished: str) -> comparisons.Question:
+        """Return what may be concluded; ``unfinished``: a sentence about the runs that are not done."""
+        return self._once(self._question, metric, unfinished)
+
+    def _question(self, metric: str, unfinished: str) -> comparisons.Question:
+        means = comparisons.validation_means(self.scored, metric)
+        return comparisons.ask(self._once(self._decisions), means, unfinished, metric)
 
 
-@st.cache_data(max_entries=16, show_spinner="Reading the results", hash_funcs={StudyDir: results_key})
+@st.cache_resource(max_entries=8, show_spinner="Reading the results", hash_funcs={StudyDir: results_key})
+def of(study: StudyDir) -> Results:
+    """Return the results of a study; of a new run one small file is read."""
+    return Results(study)
+
+
 def scores(study: StudyDir, level: str, baselines: bool) -> pd.DataFrame:
     """Return ``tables.scores``; problems with files are in ``attrs``."""
-    rows = predictions(study, baselines)
-    table = tables.score_table(rows, level)
-    table.attrs.update(rows.attrs)
-    return table
+    return of(study).scores(level, baselines)
 
 
-@st.cache_data(max_entries=8, show_spinner=False, hash_funcs={StudyDir: results_key})
-def independent(study: StudyDir, baselines: bool) -> pd.DataFrame:
-    """Return subject, stage and n: how many independent trials the test trials are worth."""
-    found = groups.effective_trials(tables.trial_table(predictions(study, baselines)))
-    return pd.DataFrame([(*key, n) for key, n in found.items()], columns=["subject", "stage", "n"])
+def trials(study: StudyDir) -> pd.DataFrame:
+    """Return ``tables.trials``."""
+    return of(study).trials()
 
 
 @st.cache_data(max_entries=8, show_spinner=False, hash_funcs={StudyDir: _remarks_key})
+def _time_only(study: StudyDir) -> probes.Finding | None:
+    try:
+        return probes.time_only(study)
+    except EavdashError:
+        return None
+
+
 def time_only(study: StudyDir) -> dict[str, float]:
     """Return the accuracy of guessing from a trial's position, by subject; empty if it cannot be told."""
-    try:
-        return probes.by_subject(probes.time_only(study))
-    except EavdashError:
-        return {}
+    found = _time_only(study)
+    return probes.by_subject(found) if found else {}
 
 
 def scores_by_column(study: StudyDir, column: str) -> pd.DataFrame:
     """Return ``tables.scores`` split by an additional column of the trial table."""
-    return tables.score_table(predictions(study, False), "trial", split=columns.column(study, column))
+    return of(study).scored.scores(split=columns.column(study, column))
 
 
 @st.cache_data(max_entries=16, show_spinner=False, hash_funcs={StudyDir: _remarks_key})
-def remarks(study: StudyDir) -> tuple[list[str], list[str]]:
-    """Return the remarks on a study's accuracy, and the names of probes that were not run yet."""
+def remarks(study: StudyDir, metric: str = "accuracy") -> tuple[list[str], list[str]]:
+    """Return the remarks on a study's scores, and the names of probes that were not run yet."""
     gain = epochs.gain_sentence(epochs.epoch_gain(study))
-    return [*behind(study), *filter(None, [gain]), *probes.sentences(study)], probes.missing(study)
+    said = [*of(study).behind(metric), *filter(None, [gain]), *probes.sentences(study, _time_only(study))]
+    return said, probes.missing(study)
 
 
-@st.cache_data(max_entries=16, show_spinner=False, hash_funcs={StudyDir: results_key})
-def behind(study: StudyDir) -> list[str]:
+def behind(study: StudyDir, metric: str = "accuracy") -> list[str]:
     """Return a sentence for each encoder that is not clearly better than its baselines."""
-    return comparisons.behind(tables.trial_table(predictions(study, True)))
+    return of(study).behind(metric)
 
 
-@st.cache_data(max_entries=16, show_spinner="Comparing", hash_funcs={StudyDir: _question_key})
-def question(study: StudyDir) -> comparisons.Question:
+def question(study: StudyDir, metric: str = "accuracy") -> comparisons.Question:
     """Return what may be concluded from a study's results."""
-    every = tables.trial_table(predictions(study, True))
-    return comparisons.ask(every, comparisons.validation(study), comparisons.unfinished(study))
+    states = run_states.snapshot(study)
+    done = (states["state"] == "done").tolist()
+    return of(study).question(metric, comparisons.unfinished_sentence(zip(states["stage"].tolist(), done, strict=True)))
 
 
-@st.cache_data(max_entries=4, show_spinner="Reading the results", hash_funcs={StudyDir: results_key})
-def trials(study: StudyDir) -> pd.DataFrame:
-    """Return ``tables.trials``."""
-    return tables.trials(study)
+@st.cache_data(max_entries=64, show_spinner="Reading the windows", hash_funcs={StudyDir: results_key})
+def windows(study: StudyDir, subject: str, trial: str) -> pd.DataFrame:
+    """Return the test windows of one trial, all stages, folds and seeds; only its runs are read."""
+    table = trials(study)
+    runs = table.loc[(table["subject"] == subject) & (table["trial"] == trial), ["run", "stage"]].drop_duplicates()
+    rows = [
+        tables.read_table(study.run(run), "predictions.parquet", NEEDED, "p_<label>").assign(run=run, stage=stage)
+        for run, stage in runs.itertuples(index=False)
+    ]
+    found = pd.concat(rows, ignore_index=True)
+    return tables.windows_of(found[found["split"] == "test"], subject, trial)
 
 
 @st.cache_data(max_entries=2, show_spinner="Reading the attention", hash_funcs={StudyDir: _attention_key})
@@ -115,15 +206,8 @@ def attention_heads(study: StudyDir) -> attention.Heads:
     return attention.heads(study)
 
 
-def windows(study: StudyDir, subject: str, trial: str) -> pd.DataFrame:
-    """Return ``tables.windows`` of one trial."""
-    return tables.windows_of(predictions(study, False), subject, trial)
-
-
-def majority(study: StudyDir) -> dict[str, float]:
-    """Return each subject's share of its most frequent test label: the accuracy of always guessing that label."""
-    table = trials(study).drop_duplicates(["subject", "trial"])
-    return {str(s): float(labels.value_counts(normalize=True).max()) for s, labels in table.groupby("subject")["label"]}
+def _stages(baselines: bool) -> list[str]:
+    return [*STAGES, *(BASELINES if baselines else ())]
 
 
 @st.cache_data(

@@ -5,7 +5,9 @@ import streamlit as st
 from eavdash.errors import EavdashError
 from eavdash.report import theme
 from eavdash.report.figures import results as figures
+from eavdash.report.figures.answer import metric_name
 from eavdash.results import columns, tables
+from eavdash.results.metrics import METRICS
 from eavdash.text import markdown, natural_order
 from eavdash.ui import cached_results, widgets
 from eavdash.ui.results import questions
@@ -14,7 +16,8 @@ study, document = widgets.study_page("Statistics", "Is fusion better than the be
 scores = cached_results.scores(study, "trial", True)
 widgets.require_results(study, scores)
 
-questions.show(study, document, scores)
+metric = widgets.segments("Metric", [*METRICS], "results_statistics_metric", metric_name)
+questions.show(study, document, scores, metric)
 
 try:
     splittable = columns.columns(study)

@@ -1,76 +1,56 @@
-"""The start page: accuracy per subject and stage with chance and the paper; a click shows a subject's trials."""
+"""The main page of results: the answer, the means, scores per subject; a click leads to the trials behind it."""
 
 import streamlit as st
 
 from eavdash.report.figures import results as figures
-from eavdash.report.figures.subjects import subject_bars
-from eavdash.results import comparisons, left_out, paper, tables
+from eavdash.results import left_out, paper
 from eavdash.text import csv_for_people, markdown, natural_order
 from eavdash.ui import cached_results, widgets
-from eavdash.ui.results import baselines_panel, remarks, subject_trials
+from eavdash.ui.results import choices, remarks, subject_trials, subjects_page
 
 study, document = widgets.study_page(
     "Accuracy per subject", "How well is each subject's emotion recognised, and from which modality?"
 )
-trial_scores = cached_results.scores(study, "trial", False)
+subjects_page.open_clicked_run()
+results = cached_results.of(study)
+trial_scores = results.scores("trial", False)
 widgets.require_results(study, trial_scores)
-classes, eav = document.classes, document.dataset.kind == "eav"
 
-left, middle, right = st.columns([2, 1.2, 2], vertical_alignment="bottom")
-level = widgets.segments(
-    "Scored per", tables.LEVELS, "results_subjects_level", default="trial", help=widgets.LEVEL_HELP, container=left
-)
-sort = right.selectbox("Sort by", ["subject", *trial_scores["stage"].unique()], key="results_subjects_sort")
-with middle:
-    baselines = st.toggle("Baselines", key="results_subjects_baselines")
-    corrected = st.toggle("Corrected chance line", key="results_subjects_corrected", help=figures.CORRECTED_HELP)
-    overlay = st.toggle("Paper's Table I", key="results_subjects_paper", disabled=not eav)
+stages = list(dict.fromkeys(trial_scores["stage"]))
 subjects = natural_order(trial_scores["subject"])
-chosen = st.multiselect("Subjects", subjects, placeholder="All subjects", key="results_subjects_filter")
-
-scores = cached_results.scores(study, level, baselines)
+answered = st.container()
+versus = subjects_page.against(subjects_page.question(study, "accuracy"), stages)
+chosen = choices.show(stages, subjects, versus, document.dataset.kind == "eav")
+question, missing = subjects_page.question(study, chosen.metric), subjects_page.holes(study)
+scores = results.scores(chosen.level, False)
 if scores.empty:
+    choices.write()
     st.info("No stage of this study scores single frames. Choose another level.")
     st.stop()
-trained, published = cached_results.scores(study, level, False), paper.table1() if overlay else None
-order = figures.subject_order(trial_scores, sort, chosen)
-event = widgets.chart(
-    subject_bars(
-        trained,
-        cached_results.independent(study, False),
-        len(classes),
-        cached_results.majority(study),
-        published,
-        order,
-        cached_results.time_only(study),
-        corrected,
-    ),
-    "results_subjects_chart",
-    "Bars of accuracy per subject and stage, with 95 % intervals, the chance line and the average over subjects.",
-    on_select=lambda: widgets.select_clicked_subject("results_subjects_chart", "results_subjects_subject"),
-    selection_mode="points",
-)
-st.caption(figures.legend_note(level, trial_scores))
+missing = missing[missing["stage"].isin(scores["stage"])] if chosen.level == "frame" else missing
+order = subjects_page.order(trial_scores, missing, chosen, versus)
+shown = subjects_page.Shown(scores, missing, question, versus, order)
+with answered:
+    subjects_page.show_means(study, document, chosen, shown)
+clicked = subjects_page.show_figure(study, document, chosen, shown)
 widgets.sample_size_note(trial_scores)
-if note := comparisons.uneven(cached_results.trials(study)):
+if note := results.uneven():
     st.caption(markdown(note))
-remarks.show_remarks(study)
-if baselines:
-    baselines_panel.show(scores, cached_results.independent(study, True), order)
-if overlay:
+remarks.show_remarks(study, chosen.metric)
+if chosen.paper:
     with st.expander("Before comparing with the paper", expanded=True, key="results_subjects_caveats"):
         widgets.bullet_list([*paper.SIMULATED_CAVEAT[: document.dataset.simulated], *paper.CAVEATS])
-st.dataframe(figures.score_table(scores), hide_index=True, key="results_subjects_table")
-counted = csv_for_people(left_out.with_counts(scores, document.left_out))
-st.download_button("Download as CSV", counted, f"{study.name}-{level}.csv", "text/csv", key="results_subjects_download")
+table = results.scores(chosen.level, chosen.baselines)
+if order:
+    st.dataframe(
+        figures.score_table(table, chosen.metric, order, missing), hide_index=True, key="results_subjects_table"
+    )
+counted = csv_for_people(left_out.with_counts(table, document.left_out))
+name = f"{study.name}-{chosen.level}.csv"
+st.download_button("Download as CSV", counted, name, "text/csv", key="results_subjects_download")
 
 st.subheader("Trials of one subject", anchor=False)
-subject = st.selectbox(
-    "Subject",
-    subjects,
-    index=None,
-    placeholder="Click a bar, or choose a subject",
-    key="results_subjects_subject",
-) or figures.clicked_subject(widgets.selected_points(event))
-if subject:
+subject = choices.subject(subjects)
+choices.write()
+if subject := subject or clicked:
     subject_trials.show(study, subject)

@@ -93,7 +93,7 @@ def test_from_the_launch_form_to_three_attribution_maps(app: Served, page: Page,
     box = table.bounding_box()
     assert box is not None
     page.mouse.click(box["x"] + 15, box["y"] + 52)  # the selection mark of the first row
-    page.get_by_role("button", name=re.compile("Explain trial")).click()
+    page.get_by_role("link", name=re.compile("Explain trial")).click()
 
     # One trial: attention shares that add up to 100 %, and a map for each modality with the completeness gap.
     expect(page.get_by_role("heading", name="One trial")).to_be_visible()

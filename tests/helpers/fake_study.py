@@ -20,6 +20,7 @@ from eavdash.config.choices import MODALITIES, STAGES
 from eavdash.config.convert import to_dict
 from eavdash.config.presets import preset
 from eavdash.results.tables import BESIDE
+from eavdash.results.trial_scores import add_scores
 from eavdash.store import RunDir, StudyDir, unit_name
 from eavdash.store.atomic import write_atomic, write_json
 from eavdash.store.documents import RunConfig
@@ -46,11 +47,13 @@ def make_study(
     dataset: str | Path = "/nowhere/EAV",
     seed: int = 0,
     beside: bool = True,
+    compact: bool = True,
 ) -> StudyDir:
     """Write the study.
 
     ``states``: run name → state (``done`` by default; the key ``*`` changes the default). ``trials``: test trials per
     subject and fold. ``beside``: False for a study of an earlier version, whose encoders have no baselines.
+    ``compact``: False for runs of an earlier version, without scores.parquet.
     """
     study = StudyDir(root / name)
     study.path.mkdir(parents=True)
@@ -120,6 +123,8 @@ def make_study(
                     rng = np.random.default_rng([seed, number, fold, *run_name.encode()])
                     state = states.get(run_name, states.get("*", "done"))
                     _bring_to(run, state, stage, subject, fold, number, trials, windows, classes, rng, fusion, beside)
+                    if compact and run.status().state == "done":
+                        add_scores(run)
     return study
 
 

@@ -14,7 +14,7 @@ from eavdash.report import theme
 from eavdash.report.figures import attention, comparisons, data, explain, results, scalps, training, window_maps
 from eavdash.report.figures.baselines import baseline_means, means_note
 from eavdash.report.figures.subjects import subject_bars
-from eavdash.results import paper, tables
+from eavdash.results import paper, subjects, tables
 from eavdash.results.comparisons import question_of
 from eavdash.results.paired import mean_interval
 from eavdash.results.statistics import chance_line, wilson
@@ -92,10 +92,10 @@ def test_the_papers_values_are_hollow_and_over_the_same_bars(scores: pd.DataFram
 
 
 def test_order_and_filter(scores: pd.DataFrame) -> None:
-    best = results.subject_order(scores, "fusion")
+    best = subjects.order(scores, "fusion", "accuracy", scores["subject"].unique())
     values = scores[scores["stage"] == "fusion"].set_index("subject")["accuracy"]
     assert values[best].is_monotonic_decreasing
-    assert results.subject_order(scores, "subject", ["10", "2"]) == ["2", "10"]
+    assert subjects.order(scores, "subject", "accuracy", ["10", "2"]) == ["2", "10"]
 
 
 def test_a_click_on_the_average_is_no_subject() -> None:

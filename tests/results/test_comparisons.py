@@ -22,7 +22,13 @@ def decisions(**stages: list[float]) -> pd.DataFrame:
         for subject, value in enumerate(values):
             right = round(100 * value)
             rows += [(stage.replace("__", ":"), str(subject), str(t), 0, 0, t < right) for t in range(100)]
-    return pd.DataFrame(rows, columns=["stage", "subject", "trial", "fold", "seed", "correct"])
+    return decided(rows)
+
+
+def decided(rows: list[tuple[str, str, str, int, int, bool]]) -> pd.DataFrame:
+    """Make a table of trials that all have one label; rows: stage, subject, trial, fold, seed, correct."""
+    table = pd.DataFrame(rows, columns=["stage", "subject", "trial", "fold", "seed", "correct"])
+    return table.assign(label="right", predicted=["right" if c else "wrong" for c in table["correct"]])
 
 
 def on(**accuracies: float) -> pd.Series:
@@ -40,7 +46,7 @@ def test_only_common_trials_are_compared() -> None:
                 rows.append(("eeg", str(subject), f"{fold}-{trial}", fold, 0, trial < (14 if easy else 8)))
                 if easy:
                     rows.append(("fusion", str(subject), f"{fold}-{trial}", fold, 0, trial < 15))
-    table = pd.DataFrame(rows, columns=["stage", "subject", "trial", "fold", "seed", "correct"])
+    table = decided(rows)
     found = cs.paired(cs.by_stage(table), "fusion", "eeg")
     assert found.difference == pytest.approx(0.05)
     assert (found.trials, found.trials_left_out, found.subjects_left_out) == (160, 640, 0)
@@ -55,8 +61,29 @@ def test_a_trial_is_averaged_over_its_seeds_first() -> None:
     rows = [("eeg", "1", "a", 0, seed, True) for seed in range(9)]
     rows += [("eeg", "1", name, 0, 0, False) for name in "bcd"]
     rows += [("fusion", *row[1:]) for row in rows]
-    table = pd.DataFrame(rows, columns=["stage", "subject", "trial", "fold", "seed", "correct"])
-    assert cs.paired(cs.by_stage(table), "fusion", "eeg").mean_a == 0.25
+    table = decided(rows)
+    assert cs.paired(cs.by_stage(table), "fusion", "eeg").mean_a == pytest.approx(0.25)
+
+
+def test_a_metric_is_that_of_the_common_trials_of_each_subject() -> None:
+    # Nine trials of a and one of b; fusion always says a, eeg is right about b and wrong about two of a.
+    rows = []
+    for subject in "1234":
+        for trial in range(10):
+            label = "b" if trial == 9 else "a"
+            rows.append(("fusion", subject, str(trial), label, "a"))
+            rows.append(("eeg", subject, str(trial), label, "b" if trial >= 7 else "a"))
+        rows.append(("eeg", subject, "alone", "a", "b"))  # not tested by fusion
+    table = pd.DataFrame(rows, columns=["stage", "subject", "trial", "label", "predicted"]).assign(fold=0, seed=0)
+    made = cs.by_stage(table)
+    assert cs.paired(made, "fusion", "eeg").difference == pytest.approx(0.9 - 0.8)
+    balanced = cs.paired(made, "fusion", "eeg", "balanced_accuracy")
+    assert (balanced.mean_a, balanced.mean_b) == (pytest.approx(0.5), pytest.approx((7 / 9 + 1) / 2))
+    f1 = cs.paired(made, "fusion", "eeg", "macro_f1")
+    assert (f1.mean_a, f1.mean_b) == (pytest.approx(18 / 19 / 2), pytest.approx((14 / 16 + 2 / 4) / 2))
+    asked = cs.ask(table, on(eeg=0.5), metric="macro_f1")
+    assert asked.primary is not None
+    assert (asked.metric, asked.primary.difference) == ("macro_f1", pytest.approx(f1.difference))
 
 
 def test_the_modality_is_chosen_by_validation_and_its_p_is_not_corrected() -> None:
@@ -139,7 +166,7 @@ def test_an_encoder_ahead_of_its_baselines_and_one_without_any_are_not_named() -
     assert cs.behind(decisions(eeg=[0.8] * 8)) == []
     assert cs.behind(decisions(eeg=ahead, eeg__linear=ahead, eeg__tangent=[0.6] * 8)) == []  # a linear fit itself
     assert cs.behind(decisions(eeg=ahead, eeg__tangent=[0.6] * 8, eeg__time=[1.0] * 8)) == []  # has its own sentence
-    assert cs.behind(pd.DataFrame(columns=["stage", "subject", "trial", "fold", "seed", "correct"])) == []
+    assert cs.behind(decided([])) == []
 
 
 def test_a_study_with_a_missing_run_has_no_verdict(tmp_path: Path) -> None:
@@ -172,8 +199,7 @@ def test_a_verdict_under_the_null_is_wrong_in_five_per_cent() -> None:
         asked = cs.ask(table, on(**dict(zip(("eeg", "audio", "vision"), random.random(3), strict=True))))
         assert asked.primary is not None
         wrong.append(asked.primary.p <= 0.05)
-        wide = cs.by_stage(table)
-        people = wide.groupby(level="subject").mean()
+        people = table.pivot_table(index="subject", columns="stage", values="correct", aggfunc="mean")
         singles = ["eeg", "audio", "vision"]
         oracle.append(
             cs.compare("fusion", people["fusion"].tolist(), "best", people[singles].max(axis=1).tolist()).p <= 0.05

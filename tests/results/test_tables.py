@@ -13,7 +13,7 @@ from fake_study import CLASSES, make_study, write_parquet
 from eavdash.config.choices import STAGES
 from eavdash.data.table import natural_sort
 from eavdash.errors import UsageError
-from eavdash.results import tables
+from eavdash.results import reading, tables
 from eavdash.store import StudyDir
 from eavdash.store.record import write_record
 
@@ -113,7 +113,7 @@ def test_without_a_fusion_the_majority_comes_from_an_encoders_training_trials(tm
     rows = tables.predictions(study, split=None)
     rows = rows[(rows["run"] == "s01-audio") & (rows["frame"] == -1)]
     kept = rows[(rows["split"] != "train") | (rows["label"] == CLASSES[2])]
-    guess = tables._majority(kept)
+    guess = reading.majority(kept)
     assert set(guess["predicted"]) == {CLASSES[2]}
     assert guess[f"p_{CLASSES[2]}"].eq(1).all()
 

@@ -54,7 +54,7 @@ def test_files_of_a_fusion(sandbox, tiny_config, kind):
         assert [*kept["window"]] == [*windows.loc[windows["split"] == "test", "window"]]
         mean = kept[[f"head{h}_vision" for h in (1, 2)]].mean(axis=1)
         assert np.allclose(mean, windows.loc[windows["split"] == "test", "attention_vision"], atol=1e-6)
-        assert "attention.parquet" in run("fusion").seal()
+        assert {"attention.parquet", "scores.parquet"} <= {*run("fusion").seal()}
     else:
         assert shares == []
         assert not run("fusion").attention_file.exists()

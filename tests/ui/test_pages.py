@@ -211,8 +211,12 @@ def test_a_clicked_bar_shows_that_subjects_trials_and_a_trial_leads_to_its_expla
     app.session_state["results_subjects_trials"] = {"selection": {"rows": [1], "columns": [], "cells": []}}
     app.run()
     assert len(app.dataframe(key="results_subjects_trials").value) == 10
-    app.button(key="results_subjects_explain").click().run()
-    assert not app.exception
+    (link,) = [e.proto for e in app.get("page_link") if e.proto.label.startswith("Explain")]
+    trial = app.dataframe(key="results_subjects_trials").value["trial"].iloc[1]
+    assert link.query_string == f"study=demo&subject=2&trial={trial}"
+    for name, value in (("subject", "2"), ("trial", trial)):
+        app.query_params[name] = value
+    app.switch_page(PAGES["trial"]).run()
     assert app.title[0].value == "One trial"
     assert app.selectbox(key="explain_trial_subject").value == "2"
     assert app.selectbox(key="explain_trial_trial").value == "4"

@@ -24,11 +24,18 @@ def results(options: argparse.Namespace) -> int:
     if not set(by) <= {"fold", "seed"}:
         raise UsageError.at("--by", expected="fold, seed or both", found=repr(options.by), remedy="choose among them")
     root = store.checkpoints_root(options.checkpoints)
+    study = store.find_study(root, options.study)
+    _add_scores(study)
     if options.trials:
-        frame = _test_trials(store.find_study(root, options.study), options.baselines)
+        frame = _test_trials(study, options.baselines)
     else:
         frame = read_scores(root, options.study, options.level, by, options.baselines, options.split)
-    _note_remarks(store.find_study(root, options.study))
+    if options.metric and not options.trials:
+        from eavdash.results.metrics import METRICS
+
+        _note_means(frame, options.metric)
+        frame = frame.drop(columns=[name for name in METRICS if name != options.metric])
+    _note_remarks(study, options.metric or "accuracy")
     console.print_table(frame, "json" if options.json else options.format)
     return 0
 
@@ -49,6 +56,27 @@ def read_scores(
     with contextlib.suppress(EavdashError):  # reported with the marks
         frame = with_counts(frame, study.study().left_out)
     return frame
+
+
+def _add_scores(study: store.StudyDir) -> None:
+    """Write scores.parquet of finished runs of earlier versions, so that the next reading of the study is fast."""
+    from eavdash.results.trial_scores import add_scores
+
+    for run in study.runs():
+        with contextlib.suppress(EavdashError):  # reported with the scores
+            if not run.scores_file.exists():
+                add_scores(run)
+
+
+def _note_means(frame: pd.DataFrame, metric: str) -> None:
+    """Print each stage's mean over subjects in a metric with its interval, unless the scores are split further."""
+    from eavdash.report.figures.answer import interval, metric_name
+    from eavdash.results.subjects import standings
+
+    if frame.duplicated(["subject", "stage"]).any():
+        return
+    for standing in standings(frame, metric):
+        console.info(f"{metric_name(metric)} of {standing.stage}: {100 * standing.mean:.1f} %, {interval(standing)}")
 
 
 def study_marks(study: store.StudyDir) -> tuple[Mark, ...]:
@@ -84,14 +112,14 @@ def _note_unfinished(study: store.StudyDir) -> None:
         console.info("note: these recordings are simulated")
 
 
-def _note_remarks(study: store.StudyDir) -> None:
+def _note_remarks(study: store.StudyDir, metric: str) -> None:
     """Print the study's marks, encoders behind their baselines, the gain of the test epoch, and results of probes."""
-    from eavdash.results import comparisons, probes, tables
+    from eavdash.results import comparisons, probes, study_scores
     from eavdash.results.epochs import epoch_gain, gain_sentence
 
     _note_unfinished(study)
     note_marks(study)
-    for sentence in comparisons.behind(tables.trials(study, baselines=True)):
+    for sentence in comparisons.behind(comparisons.decisions(study_scores.read(study)), metric):
         console.info(f"note: {sentence}")
     if gain := gain_sentence(epoch_gain(study)):
         console.info(f"note: {gain}")

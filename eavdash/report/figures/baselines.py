@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 
 from eavdash.config.choices import STAGES
 from eavdash.report import theme
+from eavdash.report.figures.answer import metric_name
 from eavdash.results.paired import least_subjects, mean_interval
 from eavdash.results.statistics import wilson
 from eavdash.results.tables import BASELINES, BESIDE
@@ -19,8 +20,9 @@ from eavdash.text import plural
 _FRAME, _ROW = 90, 24
 
 
-def baseline_means(scores: pd.DataFrame, independent: pd.DataFrame) -> go.Figure:
-    """Draw a point per stage and baseline: the mean accuracy over subjects and its 95 % interval.
+def baseline_means(scores: pd.DataFrame, independent: pd.DataFrame, metric: str = "accuracy") -> go.Figure:
+    """Draw a point per stage and baseline: the mean over subjects and its 95 % interval.
+
 
     ``independent``: the scores at level trial, whose n is that of the intervals. A stage is a diamond above its
     baselines. Customdata of a point: number of subjects, of trials, lower and upper end of the interval in per cent.
@@ -28,13 +30,17 @@ def baseline_means(scores: pd.DataFrame, independent: pd.DataFrame) -> go.Figure
     there = set(scores["stage"])
     order = [name for stage in STAGES for name in (stage, *BESIDE[stage]) if name in there and there & {*BESIDE[stage]}]
     trials = independent.groupby("stage")["n"].sum()
-    x = {"title": "Accuracy, %", "range": [0, 105]}
+    x = {"title": f"{metric_name(metric)}, %", "range": [0, 105]}
     y = {"type": "category", "autorange": "reversed", "categoryarray": [theme.label(name) for name in order]}
     fig = theme.figure(_FRAME + _ROW * len(order), x, {**y, "categoryorder": "array"}, showlegend=False)
     for name in order:
-        values = scores.loc[scores["stage"] == name, "accuracy"]
+        values = scores.loc[scores["stage"] == name, metric]
         mean, n = float(values.mean()), int(trials.get(name, 0))
-        low, high = mean_interval(values.tolist()) if len(values) >= least_subjects() else wilson(mean * n, n)
+        low = high = mean  # of one or a few subjects only an accuracy has an interval
+        if len(values) >= least_subjects():
+            low, high = mean_interval(values.tolist())
+        elif metric == "accuracy":
+            low, high = wilson(mean * n, n)
         low, high = max(0.0, low), min(1.0, high)
         fig.add_trace(
             go.Scatter(
@@ -65,9 +71,11 @@ def baseline_means(scores: pd.DataFrame, independent: pd.DataFrame) -> go.Figure
     return fig
 
 
-def means_note(scores: pd.DataFrame) -> str:
+def means_note(scores: pd.DataFrame, metric: str = "accuracy") -> str:
     """Return the sentence about what the points and intervals of :func:`baseline_means` are."""
     subjects = scores["subject"].nunique()
+    if metric != "accuracy" and subjects < least_subjects():
+        return f"Means over {plural(subjects, 'subject')}, too few for intervals. Diamonds: the stages themselves."
     of = (
         "Student's, over subjects" if subjects >= least_subjects() else "Wilson's, over the test trials of all subjects"
     )

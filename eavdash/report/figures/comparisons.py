@@ -12,7 +12,9 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from eavdash.report import theme
+from eavdash.report.figures.answer import metric_name
 from eavdash.results.comparisons import Question
+from eavdash.results.metrics import METRICS
 from eavdash.results.paired import ALPHA, Comparison, least_subjects
 from eavdash.text import natural_order, plural
 
@@ -27,9 +29,9 @@ METHOD_NOTE = (
 )
 
 
-def comparison_table(comparisons: Sequence[Comparison]) -> pd.DataFrame:
+def comparison_table(comparisons: Sequence[Comparison], metric: str = "accuracy") -> pd.DataFrame:
     """Return comparisons as texts; "too few" where no test over so few subjects can pass even uncorrected."""
-    return pd.DataFrame([_row(c) for c in comparisons])
+    return pd.DataFrame([_row(c) for c in comparisons]).rename(columns={"accuracy": METRICS[metric]})
 
 
 def _row(c: Comparison) -> dict[str, object]:
@@ -57,7 +59,9 @@ def primary_table(question: Question) -> pd.DataFrame:
         return pd.DataFrame()
     row = _row(replace(question.primary, p_holm=question.primary.p))
     row["p"] = "–" if question.why_not else row["p (Holm)"]
-    return pd.DataFrame([{name: value for name, value in row.items() if name != "p (Holm)"}])
+    return pd.DataFrame([{name: value for name, value in row.items() if name != "p (Holm)"}]).rename(
+        columns={"accuracy": METRICS[question.metric]}
+    )
 
 
 def verdict(question: Question) -> str:
@@ -66,10 +70,10 @@ def verdict(question: Question) -> str:
     if c is None or question.why_not:
         return ""
     other = theme.label(c.b)
+    said = "" if question.metric == "accuracy" else f" of {METRICS[question.metric]}"
     how = (
-        f"{100 * c.difference:+.1f} points, 95 % interval {100 * c.low:+.1f} to {100 * c.high:+.1f}, n = {c.subjects} "
-        "subjects, "
-        f"sign-flip permutation test, {theme.p_value(c.p)}"
+        f"{100 * c.difference:+.1f} points{said}, 95 % interval {100 * c.low:+.1f} to {100 * c.high:+.1f}, "
+        f"n = {c.subjects} subjects, sign-flip permutation test, {theme.p_value(c.p)}"
     )
     if c.p >= ALPHA:
         return f"No difference between fusion and {other}, the modality chosen by validation, can be told ({how})."
@@ -110,10 +114,10 @@ def question_notes(question: Question, across: bool) -> list[str]:
     return notes
 
 
-def paired_lines(scores: pd.DataFrame, a: str, b: str) -> go.Figure:
+def paired_lines(scores: pd.DataFrame, a: str, b: str, metric: str = "accuracy") -> go.Figure:
     """Draw one line per subject from stage ``b`` to stage ``a``."""
-    wide = scores.pivot(index="subject", columns="stage", values="accuracy")[[b, a]].dropna()
-    fig = theme.figure(320, {}, {"title": "Accuracy, %", "range": [0, 105]}, showlegend=False)
+    wide = scores.pivot(index="subject", columns="stage", values=metric)[[b, a]].dropna()
+    fig = theme.figure(320, {}, {"title": f"{metric_name(metric)}, %", "range": [0, 105]}, showlegend=False)
     pairs = {str(s): values.tolist() for s, values in zip(wide.index, wide.to_numpy(float), strict=True)}
     for subject in natural_order(pairs):
         fig.add_trace(

@@ -12,9 +12,10 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from eavdash.config.choices import STAGES
 from eavdash.report import theme
-from eavdash.results.tables import BASELINES, attention_columns, summarise
+from eavdash.results.metrics import METRICS
+from eavdash.results.scored import STAGE_RANK
+from eavdash.results.tables import attention_columns, summarise
 from eavdash.text import natural_order
 
 AVERAGE = "average"
@@ -25,21 +26,34 @@ CORRECTED_HELP = (
 )
 
 
-def score_table(scores: pd.DataFrame) -> pd.DataFrame:
-    """Return subjects x stages with texts ``63 % (n = 20)`` and a last row of mean ± standard deviation."""
+def score_table(
+    scores: pd.DataFrame, metric: str = "accuracy", subjects: Sequence[str] = (), holes: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """Return subjects x stages with texts ``63 % (n = 20)`` and a last row of mean ± standard deviation.
+
+    ``subjects``: the rows in this order, otherwise all. ``holes``: what is missing, shown by its state.
+    """
+    if subjects:
+        scores = scores[scores["subject"].isin(subjects)]
     stages = list(dict.fromkeys(scores.sort_values("stage", key=stage_rank)["stage"]))
-    text = [f"{theme.percent(a)} (n = {n})" for a, n in zip(scores["accuracy"], scores["n"], strict=True)]
-    wide = scores.assign(text=text).pivot(index="subject", columns="stage", values="text")
-    wide = wide.reindex(index=list(natural_order(scores["subject"])), columns=stages).fillna("–")
-    mean = {row["stage"]: row for row in averages(scores).to_dict("records")}
+    text = [f"{theme.percent(a)} (n = {n})" for a, n in zip(scores[metric], scores["n"], strict=True)]
+    cells = dict(zip(zip(scores["subject"], scores["stage"], strict=True), text, strict=True))
+    for row in holes.to_dict("records") if holes is not None else ():
+        key = row["subject"], row["stage"]
+        part = f", {row['done']} of {row['planned']} runs" if key in cells else row["state"]
+        cells[key] = cells.get(key, "") + part
+    names = [*subjects] or natural_order(scores["subject"])
+    wide = pd.DataFrame({stage: [cells.get((name, stage), "–") for name in names] for stage in stages}, index=[*names])
+    wide.index.name = "subject"
+    mean = {row["stage"]: row for row in averages(scores, metric).to_dict("records")}
     if mean:
-        wide.loc[AVERAGE] = [_average(mean[s]) if s in mean else "–" for s in stages]
+        wide.loc[AVERAGE] = [_average(mean[s], metric) if s in mean else "–" for s in stages]
     return wide.reset_index().rename(columns={s: theme.label(s) for s in stages}).rename_axis(columns=None)
 
 
-def averages(scores: pd.DataFrame) -> pd.DataFrame:
+def averages(scores: pd.DataFrame, metric: str = "accuracy") -> pd.DataFrame:
     """Return ``summarise`` for the stages with scores of several subjects."""
-    mean = summarise(scores)
+    mean = summarise(scores, metric)
     return mean[mean["subjects"] > 1]
 
 
@@ -59,20 +73,18 @@ def column_table(scores: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[column, *map(theme.label, stages)])
 
 
-def subject_order(scores: pd.DataFrame, by: str, subjects: Sequence[str] = ()) -> list[str]:
-    """Return the subjects (all, or the given ones) in natural order, or from the best to the worst in a stage."""
-    names = list(natural_order(subjects or scores["subject"]))
-    if by == "subject":
-        return names
-    best = {r["subject"]: r["accuracy"] for r in scores[scores["stage"] == by].to_dict("records")}
-    return sorted(names, key=lambda s: -best.get(s, -1.0))
-
-
-def legend_note(level: str, independent: pd.DataFrame) -> str:
-    """Return the legend of :func:`subject_bars` at a level."""
+def legend_note(level: str, independent: pd.DataFrame, metric: str = "accuracy") -> str:
+    """Return the legend of :func:`subject_bars` at a level, in a metric."""
     counts = sorted(set(independent["n"]))
     n = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    note = f"n = {n} test trials per subject and stage. Whiskers: 95 % Wilson interval"
+    note = f"n = {n} test trials per subject and stage. "
+    if metric != "accuracy":
+        several = " The whisker of the average: ± 1 standard deviation over subjects."
+        return (
+            f"{note}Intervals of one subject, the chance line and time-only belong to accuracy and are not drawn for "
+            f"{METRICS[metric]}.{several if independent['subject'].nunique() > 1 else ''}"
+        )
+    note += "Whiskers: 95 % Wilson interval"
     note += "; of the average, ± 1 standard deviation over subjects" if independent["subject"].nunique() > 1 else ""
     note += (
         ". Dashed line: accuracies above it are better than guessing at the 5 % level; open mark: guessing from the "
@@ -85,8 +97,17 @@ def legend_note(level: str, independent: pd.DataFrame) -> str:
 
 
 def clicked_subject(points: Sequence[Mapping[str, Any]]) -> str | None:
-    """Return the subject of a clicked bar; None for the average."""
-    return next((str(p["x"]) for p in points if str(p.get("x")) != AVERAGE), None)
+    """Return the subject of a clicked point; None for the average."""
+    for point in points:
+        name = str((point.get("customdata") or [point.get("x")])[0])
+        if name != AVERAGE:
+            return name
+    return None
+
+
+def clicked_run(points: Sequence[Mapping[str, Any]]) -> str:
+    """Return the run of a clicked hole; empty for anything else."""
+    return next((str(p["customdata"][4]) for p in points if len(p.get("customdata") or ()) > 4), "")
 
 
 def trial_table(trials: pd.DataFrame, subject: str) -> pd.DataFrame:
@@ -137,9 +158,9 @@ def confusion_matrix(counts: pd.DataFrame, stage: str) -> go.Figure:
 
 def stage_rank(column: pd.Series) -> pd.Series:
     """Return the position of each stage in the display order."""
-    return column.map({stage: position for position, stage in enumerate((*STAGES, *BASELINES))})
+    return column.map(STAGE_RANK)
 
 
-def _average(row: Mapping[Hashable, Any]) -> str:
+def _average(row: Mapping[Hashable, Any], metric: str) -> str:
     spread = "" if row["sd"] != row["sd"] else f" ± {100 * row['sd']:.0f}"
-    return f"{100 * row['accuracy']:.0f}{spread} % ({int(row['subjects'])} subjects)"
+    return f"{100 * row[metric]:.0f}{spread} % ({int(row['subjects'])} subjects)"

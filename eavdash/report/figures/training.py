@@ -51,7 +51,7 @@ def grid_lines(table: pd.DataFrame, text: str = "", states: Collection[str] = ()
     lines = []
     for (unit, fold, seed), runs in sorted(found.items()):
         subject, people = subject_of[units[unit]], tested[units[unit], fold]
-        matches = any(_subject_matches(s, text) for s in ([subject] if subject else _names(people)))
+        matches = any(subject_matches(s, text) for s in ([subject] if subject else _names(people)))
         if not matches or (states and not any(shown[n] in states for n in runs.values())):
             continue
         name = people or (subject or "all") + (f" · fold {fold}" if folds else "")
@@ -65,7 +65,8 @@ def _names(people: str) -> list[str]:
     return people.partition(" (")[0].removeprefix("test subject").removeprefix("s").strip().split(", ")
 
 
-def _subject_matches(subject: str, text: str) -> bool:
+def subject_matches(subject: str, text: str) -> bool:
+    """Return True if a subject is one of ``text``: subjects, ranges (``3-7``) or parts of names; empty: all."""
     terms = [term for term in re.split(r"[,\s]+", text.strip().lower()) if term]
     for term in terms:
         span = re.fullmatch(r"(\d+)-(\d+)", term)

@@ -17,10 +17,10 @@ HELP = (
 )
 
 
-def show_remarks(study: StudyDir) -> None:
-    """Show the remarks, and the probes that are missing or running."""
+def show_remarks(study: StudyDir, metric: str = "accuracy") -> None:
+    """Show the remarks, in a metric, and the probes that are missing or running."""
     widgets.show_message()
-    remarks, missing = cached_results.remarks(study)
+    remarks, missing = cached_results.remarks(study, metric)
     if remarks:
         st.markdown("**About these accuracies**")
         widgets.bullet_list(remarks)

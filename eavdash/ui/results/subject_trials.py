@@ -1,4 +1,4 @@
-"""The test trials of one subject on the page of subjects; a selected one opens the page One trial."""
+"""The test trials of one subject on the page of subjects; a selected one links to the page One trial."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from eavdash.report import theme
 from eavdash.report.figures import results as figures
 from eavdash.store import StudyDir
 from eavdash.text import markdown
-from eavdash.ui import actions, cached_results, widgets
+from eavdash.ui import cached_results, widgets
 
 
 def show(study: StudyDir, subject: str) -> None:
@@ -22,8 +22,11 @@ def show(study: StudyDir, subject: str) -> None:
     st.caption(f"{len(shown)} rows of test trials; predictions that differ from the label are wrong. {theme.SHARES}")
     if selected and selected[0] < len(shown):
         trial = shown["trial"].iloc[selected[0]]
-        if st.button(f"Explain trial {markdown(trial)}", type="primary", key="results_subjects_explain"):
-            st.session_state[actions.TARGET] = (subject, trial)
-            widgets.open_page(widgets.EXPLAIN)
+        st.page_link(
+            widgets.EXPLAIN,
+            label=f"Explain trial {markdown(trial)}",
+            icon=":material/arrow_forward:",
+            query_params={"study": study.name, "subject": subject, "trial": trial},
+        )
     else:
         st.caption("Select a row to explain that trial.")

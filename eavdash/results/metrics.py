@@ -1,0 +1,61 @@
+"""Accuracy, balanced accuracy and macro-F1 of many groups of decisions at once.
+
+In: arrays of codes, one entry per decision. Out: one row per group. Balanced accuracy is the mean recall over the
+classes that occur among a group's labels, macro-F1 the mean F1 over those that occur among its labels or predictions.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+#: The metrics, in the order of the columns of :func:`score_groups`, and their names for people.
+METRICS = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "macro_f1": "macro-F1"}
+
+
+def score_groups(
+    group: np.ndarray, label: np.ndarray, predicted: np.ndarray, weight: np.ndarray, groups: int, classes: int
+) -> np.ndarray:
+    """Return the metrics (group, metric) in the order of :data:`METRICS`, as fractions; NaN for a group without rows.
+
+    Args:
+        group, label, predicted: codes from 0 (row,). weight: of each row (row,).
+        groups, classes: their numbers.
+    """
+    shape, size = (groups, classes), groups * classes
+
+    def total(code: np.ndarray, of: np.ndarray) -> np.ndarray:
+        return np.bincount(group * classes + code, of, minlength=size).reshape(shape)
+
+    hits, labelled, guessed = (
+        total(label, weight * (label == predicted)),
+        total(label, weight),
+        total(predicted, weight),
+    )
+    with np.errstate(invalid="ignore", divide="ignore"):
+        recall, f1 = hits / labelled, 2 * hits / (labelled + guessed)
+        return np.stack(
+            [
+                hits.sum(axis=1) / labelled.sum(axis=1),
+                _mean_where(recall, labelled > 0),
+                _mean_where(f1, labelled + guessed > 0),
+            ],
+            axis=1,
+        )
+
+
+def codes(*columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return a code from 0 for each combination of the columns' codes (row,), and the first row of each code."""
+    combined = np.zeros(len(columns[0]), np.int64)
+    for column in columns:
+        combined = combined * (int(column.max(initial=0)) + 1) + column
+    _, first, inverse = np.unique(combined, return_index=True, return_inverse=True)
+    return inverse, first
+
+
+def shared_weights(item: np.ndarray) -> np.ndarray:
+    """Return the weight of each decision, given the codes of what is decided (row,): they share the weight of one."""
+    return np.asarray(1 / np.bincount(item)[item]) if len(item) else np.zeros(0)
+
+
+def _mean_where(values: np.ndarray, where: np.ndarray) -> np.ndarray:
+    return np.asarray(np.where(where, values, 0).sum(axis=1) / where.sum(axis=1))

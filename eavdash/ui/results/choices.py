@@ -1,0 +1,95 @@
+"""The choices of the page of subjects: its widgets, whose values are in the address of the tab.
+
+In: what can be chosen in this study. Out: a :class:`Choices`. Whatever an address says, each value is one that exists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import streamlit as st
+
+from eavdash.report import theme
+from eavdash.report.figures import results as figures
+from eavdash.report.figures.answer import metric_name
+from eavdash.results.metrics import METRICS
+from eavdash.results.scored import LEVELS
+from eavdash.ui import address, widgets
+from eavdash.ui.draft import kept
+
+PAGE = "results_subjects"
+VIEWS = {"bars": "Per subject", "tiles": "Heat map", "slopes": "Paired slopes"}
+SWITCHES = ("baselines", "corrected", "paper")
+NAMES = ("level", "metric", "view", "sort", "filter", *SWITCHES, "subject")  # of the widgets, also in the address
+METRIC_HELP = (
+    "Accuracy: share of right decisions. Balanced accuracy: mean recall over the classes. Macro-F1: mean F1 over the "
+    "classes. Bars, table, comparisons and exports follow."
+)
+FILTER_HELP = "Subjects, ranges or parts of names, separated by commas; empty: all."
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What is shown, and how."""
+
+    level: str
+    metric: str
+    view: str
+    sort: str
+    filter: str
+    baselines: bool
+    corrected: bool
+    paper: bool
+
+
+def show(stages: Sequence[str], subjects: Sequence[str], against: str, eav: bool) -> Choices:
+    """Show the widgets and return the choices; ``against``: the stage over which fusion gains, or empty."""
+    address.read(PAGE, NAMES)
+    sorts = ["subject", *stages, *(["gain"] if against else [])]
+    views = [view for view in VIEWS if view != "slopes" or len(stages) > 1]
+    for name, options in (("level", LEVELS), ("metric", [*METRICS]), ("view", views), ("sort", sorts)):
+        _valid(name, options, options[0])
+    _valid("subject", subjects, None)
+    for name in SWITCHES:
+        st.session_state[f"{PAGE}_{name}"] = str(st.session_state.get(f"{PAGE}_{name}")) == "True"
+    if not isinstance(st.session_state.get(f"{PAGE}_filter"), str):
+        st.session_state[f"{PAGE}_filter"] = ""
+    titles = {"subject": "name", "gain": f"gain over {theme.label(against)}"}
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        level = _segments("Scored per", LEVELS, "level", str, widgets.LEVEL_HELP)
+        metric = _segments("Metric", [*METRICS], "metric", metric_name, METRIC_HELP)
+        view = _segments("View", views, "view", VIEWS.__getitem__)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        name = st.selectbox(
+            "Sort by", sorts, format_func=lambda s: titles.get(s, theme.label(s)), width=220, **kept(PAGE, "sort")
+        )
+        some = st.text_input(
+            "Subjects", placeholder="All; or 3-7, 12", help=FILTER_HELP, width=220, **kept(PAGE, "filter")
+        )
+        baselines = st.toggle("Baselines", **kept(PAGE, "baselines"))
+        corrected = st.toggle("Corrected chance line", help=figures.CORRECTED_HELP, **kept(PAGE, "corrected"))
+        paper = st.toggle("Paper's Table I", disabled=not eav, **kept(PAGE, "paper"))
+    return Choices(level, metric, view, name, some, baselines, corrected, paper and eav)
+
+
+def subject(subjects: Sequence[str]) -> str | None:
+    """Show the widget for one subject and return the subject, or None."""
+    return st.selectbox(
+        "Subject", subjects, index=None, placeholder="Click a bar, or choose a subject", **kept(PAGE, "subject")
+    )
+
+
+def write() -> None:
+    """Write the choices to the address; called after all widgets are shown."""
+    address.write(PAGE, NAMES)
+
+
+def _segments(title: str, options: Sequence[Any], name: str, label: Any, help: str | None = None) -> Any:
+    return st.segmented_control(title, options, format_func=label, required=True, help=help, **kept(PAGE, name))
+
+
+def _valid(name: str, options: Sequence[str], default: str | None) -> None:
+    if st.session_state.get(f"{PAGE}_{name}") not in options:
+        st.session_state[f"{PAGE}_{name}"] = default
