@@ -14,7 +14,7 @@ from fake_study import make_explanation, make_study
 from playwright.sync_api import Locator, Page, expect
 from scipy.io import savemat
 from serving import Served, served
-from test_playhead import DRIFT, READ, drift, make_video, sample
+from test_playhead import DRIFT, READ, TRIES, drift, make_video, sample
 
 from eavdash.data.frozen import frozen_bytes
 from eavdash.data.table import TrialTable
@@ -168,7 +168,8 @@ def test_the_cursor_is_where_the_video_is_with_maps_on_and_two_players(page: Pag
     player.locator(".ruler").press(" ")
     expect(player).to_have_class(re.compile("playing"))
     page.wait_for_function("p => p.querySelector('video').currentTime > 0.05", arg=player.element_handle())
-    for _ in range(5):
+    for _ in range(TRIES):
+        player.locator(".ruler").press("Home")
         painted, timed = sample(player, 1.5)
         if np.percentile(drift(painted), 95) < DRIFT:
             break
