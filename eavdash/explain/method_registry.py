@@ -26,7 +26,7 @@ class MethodKind:
     """One method.
 
     ``baselines``: those that it can start from, the default first. ``attribution``: False for maps of attention, which
-    do not say what speaks for a class. ``complete``: the map sums to the output minus that at the baseline. ``reads``:
+    do not say what supports a class. ``complete``: the map sums to the output minus that at the baseline. ``reads``:
     by modality the beginnings of the names of the encoders that it can read; empty: any encoder.
     """
 
@@ -68,7 +68,7 @@ class MethodKind:
 
     def lacking(self, encoders: Mapping[str, str]) -> str:
         """Return in a sentence why it has no map for these ``encoders`` (modality → name); empty if it has one."""
-        if not self.reads or any(self._can_read(modality, name) for modality, name in encoders.items()):
+        if not self.reads or not encoders or any(self._can_read(modality, name) for modality, name in encoders.items()):
             return ""
         named = ", ".join(f"{modality} {name}" for modality, name in encoders.items())
         kinds = " or ".join(begins[0] for begins in self.reads.values())
@@ -152,7 +152,7 @@ def encoder_names(run: RunDir) -> dict[str, str]:
     """Return the names of a run's encoders by modality."""
     info = run.config()
     config = recorded_config(info)
-    modalities = info.input.modalities if info.stage == "fusion" else (info.stage,)
+    modalities = (info.input.modalities or tuple(info.parents)) if info.stage == "fusion" else (info.stage,)
     return {m: str(config.modality(m).encoder) for m in modalities}
 
 

@@ -61,6 +61,15 @@ def test_only_the_most_frequent_question_counts_and_no_contrast(study: StudyDir)
     assert set(found.table["trial"]) == {"2", "4"}
 
 
+def test_magnitudes_and_attention_are_no_evidence_and_do_not_count(study: StudyDir) -> None:
+    for trial in ("2", "4", "6"):
+        save(study, trial, method="saliency", target="Anger", baseline="none")
+        save(study, trial, method="electrode_attention", target="Anger", baseline="none")
+    assert attribution_sums(study).table.empty
+    save(study, "2", method="occlusion", target="Anger")
+    assert attribution_sums(study).method == "occlusion"
+
+
 def test_other_weights_and_damaged_files(study: StudyDir) -> None:
     save(study, "2")
     save(study, "4")

@@ -24,7 +24,8 @@ from eavdash.data.audio.front_ends import voice_hertz
 from eavdash.errors import IntegrityError, UsageError
 from eavdash.explain.choose import testing_run as run_testing
 from eavdash.explain.explanation import Explanation, load_explanation, stored_explanations
-from eavdash.explain.question import Question
+from eavdash.explain.method_registry import METHODS
+from eavdash.explain.question import METHOD, Question
 from eavdash.explain.trial import explain_trial, find_explanation
 from eavdash.models.packaged import voice_weights
 from eavdash.models.tensorfiles import read_tensors
@@ -228,6 +229,43 @@ def test_a_modality_alone_is_explained_by_its_own_run(study: StudyDir, explanati
     assert found["audio"].receipts.training_windows != ()
     with fails(UsageError, where="stage", expected="fusion", found="'touch'"):
         explain_trial(study, "1", explanation.trial, stage="touch")
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS if name not in ("integrated_gradients", METHOD)])
+def test_every_other_method_is_computed_stored_and_opened(
+    study: StudyDir, explanation: Explanation, method: str
+) -> None:
+    kind = METHODS[method]
+    made = explain_trial(study, "1", explanation.trial, method=method, receipts=method == "saliency")
+    found = find_explanation(study, "1", explanation.trial, method=method)
+    assert found is not None
+    assert found.stored == made.stored
+    assert found.baseline == (kind.baselines or ("none",))[0]
+    assert all(np.array_equal(found.attributions[m], a) for m, a in made.attributions.items())
+    assert all(a.shape == explanation.attributions[m].shape for m, a in made.attributions.items())
+    assert set(made.attributions) == set(kind.reads or MODALITIES)
+    assert bool(found.receipts.completeness) == bool(found.receipts.baselines) == bool(kind.baselines)
+    assert bool(found.baseline_probabilities) == bool(kind.baselines)
+    assert kind.baselines or found.nothing_to_explain == (False, False)
+    assert found.summary()["steps"] == 0
+    if kind.baselines:
+        assert explanation.spectrum is not None
+        assert found.spectrum is not None
+        assert found.spectrum.shape == explanation.spectrum.shape
+    else:
+        assert found.spectrum is None
+        assert min(a.min() for a in found.attributions.values()) >= 0
+    if not kind.attribution:
+        assert found.unit == "share of attention"
+        assert list(found.sums.values()) == pytest.approx([1] * len(found.sums), abs=0.05)  # edges have no patch
+    if method == "saliency":
+        names = [check.name for check in found.receipts.checks]
+        assert names == ["deletion", "insertion", "stability", "sensitivity"]
+
+
+def test_a_method_that_cannot_read_the_encoder_is_refused(study: StudyDir, explanation: Explanation) -> None:
+    with fails(UsageError, where="method", found="this decision has eeg eegformer", remedy="choose another method"):
+        explain_trial(study, "1", explanation.trial, method="attention_rollout", stage="eeg")
 
 
 def test_training_windows_are_read_alone_where_the_cache_was_cleared(study: StudyDir, explanation: Explanation) -> None:

@@ -277,6 +277,40 @@ def test_a_failed_map_is_marked_on_the_page_and_in_its_pictures(checkpoints: Pat
     assert table["Verdict"].tolist() == ["✕ fail", "✓ pass"]
 
 
+def test_attention_is_shown_for_what_it_is(checkpoints: Path) -> None:
+    study = make_study(checkpoints)
+    made = explained(study)
+    share = np.full_like(made.attributions["eeg"], 1 / made.attributions["eeg"][0].size)
+    stored(
+        study,
+        method="electrode_attention",
+        baseline="none",
+        unit="share of attention",
+        attributions={"eeg": share},
+        baseline_probabilities={},
+        receipts=made.receipts.model_copy(update={"completeness": [], "baselines": {}, "checks": (), "steps": 0}),
+    )
+    app = open_page("trial")
+    assert app.selectbox(key="explain_trial_method").value == "electrode_attention-none"
+    assert charts(app, "explain_trial_eeg")
+    assert not charts(app, "explain_trial_audio")
+    text = page_text(app)
+    assert "is not an attribution: it shows where encoders look" in text
+    assert "(+1.00 share)" in text
+    assert "Completeness gap" not in text
+    assert "not reliable" not in text
+
+
+def test_a_method_that_cannot_read_the_encoder_says_so_before_it_is_started(checkpoints: Path) -> None:
+    make_study(checkpoints)
+    app = open_link(method="electrode_attention-none", of="audio")
+    assert "Electrode attention reads the attention inside encoders eegformer" in page_text(app)
+    assert "explain_trial_compute" not in [b.key for b in app.button]
+    app.selectbox(key="explain_trial_of").select("eeg").run()
+    assert not app.exception
+    assert "explain_trial_compute" in [b.key for b in app.button]
+
+
 def test_of_nothing_there_is_no_map(checkpoints: Path) -> None:
     study = make_study(checkpoints)
     gap = {"output": 1.0, "baseline": 0.95, "total": 0.05, "gap": 0.0, "relative_gap": 0.0, "explained": 0.05}

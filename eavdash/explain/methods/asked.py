@@ -1,4 +1,4 @@
-"""What every method is asked: to map the output of a model for one window."""
+"""The question that every method answers: which parts of one window the output of a model rests on."""
 
 from __future__ import annotations
 

@@ -109,7 +109,7 @@ def baseline_sentence(explanation: Explanation, window: int) -> str:
     said = []
     kind = METHODS.get(explanation.method)
     if kind is not None and not kind.attribution:
-        what = f"where encoders look, not what speaks for {explanation.target}"
+        what = f"where encoders look, not what supports {explanation.target}"
         return f"{kind.label} is not an attribution: it shows {what}."
     for stage, values in sorted(explanation.baseline_probabilities.items(), key=lambda s: s[0] != explanation.stage):
         row = values[window]
