@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ from fake_study import make_explanation, make_study
 from playwright.sync_api import Locator, Page, expect
 from scipy.io import savemat
 from serving import Served, served
-from test_playhead import DRIFT, READ, drift, make_video, sample
+from test_playhead import DRIFT, READ, TRIES, drift, make_video, sample
 
 from eavdash.data.frozen import frozen_bytes
 from eavdash.data.table import TrialTable
@@ -65,8 +66,8 @@ def explained(study: StudyDir, trial: str, row: int, predicted: str, hot: str, m
 
 
 @pytest.fixture(scope="module")
-def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """A study with recordings of 10 s of two trials, and two maps of the first and one of the second."""
+def lab(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A study with recordings of 10 s of two trials, two maps of the first and one of the second; the first's class."""
     folder = tmp_path_factory.mktemp("lab")
     study = make_study(folder / "checkpoints", subjects=("1",), trials=4)
     rng = np.random.default_rng(0)
@@ -87,7 +88,12 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     explained(study, "2", down, predicted, "Cz", "expected_gradients", "mixed")
     explained(study, "2", 8, predicted, "O1", "integrated_gradients", "mean")
     explained(study, "4", down, str(decided["predicted"]["4"]), "Cz", "expected_gradients", "mixed")
-    with served(folder, 8790) as made:
+    return folder, predicted
+
+
+@pytest.fixture(scope="module")
+def app(lab: tuple[Path, str]) -> Iterator[Served]:
+    with served(lab[0], 8790) as made:
         yield made
 
 
@@ -158,17 +164,17 @@ def test_another_method_changes_the_map_and_leaves_the_playhead(page: Page, app:
     expect(page.get_by_role("combobox", name="Method")).to_have_value(re.compile("^Integrated"))
 
 
-def test_the_cursor_is_where_the_video_is_with_maps_on_and_two_players(page: Page, app: Served) -> None:
-    player = opened(page, app, "&beside=map~fusion~integrated_gradients~")
-    expect(page.locator(".player")).to_have_count(1)
-    page.get_by_role("combobox", name="Beside it").click()
-    page.get_by_role("option", name=re.compile("^Integrated gradients")).click()
+def test_the_cursor_is_where_the_video_is_with_maps_on_and_two_players(
+    page: Page, app: Served, lab: tuple[Path, str]
+) -> None:
+    player = opened(page, app, f"&beside=map~fusion~integrated_gradients~{lab[1]}~~mean")
     other = page.locator(".player.follows")
     expect(other).to_be_visible()
     player.locator(".ruler").press(" ")
     expect(player).to_have_class(re.compile("playing"))
     page.wait_for_function("p => p.querySelector('video').currentTime > 0.05", arg=player.element_handle())
-    for _ in range(5):
+    for _ in range(TRIES):
+        player.locator(".ruler").press("Home")
         painted, timed = sample(player, 1.5)
         if np.percentile(drift(painted), 95) < DRIFT:
             break

@@ -8,7 +8,7 @@ stop, so that nothing lies over what no window covers.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -49,7 +49,7 @@ def overlays(
     for modality in explanation.attributions:
         if modality in explanation.columns:
             continue
-        style = {"label": theme.label(modality), "limit": limits.get(modality, 0.0), "unit": unit}
+        style: dict[str, Any] = {"label": theme.label(modality), "limit": limits.get(modality, 0.0), "unit": unit}
         if modality == "vision" and preview.vision is not None:
             if explanation.crops is None and cropped:
                 notes.append(NO_PLACES)
@@ -136,7 +136,7 @@ def _spans(times: np.ndarray, count: int, explanation: Explanation, window: int,
     starts = times - step / 2 if centred else times
     edges = np.linspace(0, len(times), count + 1).astype(int)
     begin, end = starts[edges[:-1]], starts[edges[1:] - 1] + step
-    return np.clip(np.stack([begin, end], axis=1), limits.start, limits.stop)
+    return np.asarray(np.clip(np.stack([begin, end], axis=1), limits.start, limits.stop))
 
 
 def _boxes(explanation: Explanation, preview: TrialPreview) -> np.ndarray:
@@ -146,7 +146,7 @@ def _boxes(explanation: Explanation, preview: TrialPreview) -> np.ndarray:
         explanation.crops[n][np.asarray(explanation.masks["vision"][n], bool)]
         for n in _shown(explanation, preview, "vision")
     ]
-    return np.nan_to_num(np.concatenate(recorded))
+    return np.asarray(np.nan_to_num(np.concatenate(recorded)))
 
 
 def _on_bands(values: np.ndarray, explanation: Explanation, lane: tuple[float, ...]) -> np.ndarray:

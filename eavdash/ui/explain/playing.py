@@ -20,6 +20,7 @@ from eavdash.ui import allowing, cached_data, cached_explanations, widgets
 from eavdash.ui.cached_explanations import Opened
 from eavdash.ui.data import trial_view
 from eavdash.ui.explain import playhead, receipts
+from eavdash.ui.explain.choose_trial import PAGE
 from eavdash.ui.explain.overlays import overlays
 from eavdash.ui.player import Maps, player
 
@@ -120,14 +121,14 @@ def _preview(study: StudyDir, explanation: Explanation) -> TrialPreview | None:
         config = recorded_config(study.study())
         preview = cached_data.preview(row, config)
     except OutsideError as error:
-        widgets.show_error(error, f"{playhead.PAGE}_{explanation.trial}")
+        widgets.show_error(error, f"{PAGE}_{explanation.trial}")
         return None
     except EavdashError as error:
         st.warning(markdown(f"The recordings cannot be shown: {error}"))
         return None
     if preview.parts == 1:
         return preview
-    key = f"{playhead.PAGE}_part-{explanation.subject}-{explanation.trial}"
+    key = f"{PAGE}_part-{explanation.subject}-{explanation.trial}"
     playhead.choose_part(key, preview.parts)
     part = trial_view.choose_part(preview, key)
     return cached_data.preview(row, config, part) if part else preview

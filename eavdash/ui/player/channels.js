@@ -33,9 +33,7 @@ class Channels {
   // Lights a channel, by its number, in all players with this recording; -1: none. scroll: bring its trace into view.
   light(channel, scroll = false) {
     const first = this.player.leader || this.player;
-    for (const each of [first, ...first.followers]) {
-      if (each === this.player || each.channels) (each === this.player ? this : each.channels).show(channel, scroll);
-    }
+    for (const each of [first, ...first.followers]) each.channels?.show(channel, scroll);
   }
 
   show(channel, scroll) {
