@@ -1,0 +1,82 @@
+"""Caches of the statistics of a study between reruns of their pages; each is computed once per state of the results.
+
+Keys contain the times and sizes of the files on which a result depends, so that nothing stale is shown; every cache is
+bounded.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from eavdash.results import comparisons, inference, learning, per_class
+from eavdash.results import together as decided
+from eavdash.results.inference import Inference
+from eavdash.results.paired import Comparison
+from eavdash.results.together import Together
+from eavdash.store import StudyDir
+from eavdash.ui import cached_results
+from eavdash.ui.cached_results import Stamp, file_stamp, results_key
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What stands beside comparisons of a study: by ``a/b``, in fractions, of each subject."""
+
+    people: dict[str, pd.DataFrame]  # a, b by subject, on common trials
+    differences: dict[str, pd.Series]
+    intervals: dict[str, tuple[float, float]]
+
+
+@st.cache_data(max_entries=32, show_spinner="Resampling the subjects", hash_funcs={StudyDir: results_key})
+def inferred(study: StudyDir, metric: str, against: str) -> Inference:
+    """Return the inference on fusion against another stage."""
+    found = comparisons.of_both(cached_results.of(study).decisions(), "fusion", against, metric)
+    return inference.infer((found["a"] - found["b"]).to_numpy(float))
+
+
+@st.cache_data(max_entries=32, show_spinner=False, hash_funcs={StudyDir: results_key})
+def compared(study: StudyDir, metric: str, pairs: tuple[tuple[str, str], ...]) -> Compared:
+    """Return the subjects' values and differences of pairs of stages, and intervals of the mean differences."""
+    made = cached_results.of(study).decisions()
+    people = {f"{a}/{b}": comparisons.of_both(made, a, b, metric) for a, b in pairs}
+    gaps = {key: (rows["a"] - rows["b"]).round(12) for key, rows in people.items()}
+    intervals = {key: inference.interval(gap.to_numpy(float))[:2] for key, gap in gaps.items()}
+    return Compared(people, gaps, intervals)
+
+
+@st.cache_data(max_entries=8, show_spinner=False, hash_funcs={StudyDir: results_key})
+def together(study: StudyDir) -> Together | None:
+    """Return the modalities' decisions on common trials, or None."""
+    return decided.together(cached_results.trials(study))
+
+
+@st.cache_data(max_entries=8, show_spinner=False, hash_funcs={StudyDir: results_key})
+def recall_by_class(study: StudyDir) -> pd.DataFrame:
+    """Return ``per_class.recall_by_class`` of the stages."""
+    return per_class.recall_by_class(cached_results.trials(study))
+
+
+def curves(study: StudyDir, stage: str, quantity: str) -> pd.DataFrame:
+    """Return ``learning.curves``."""
+    return _curves(study, stage, quantity, [file_stamp(run.metrics_file) for run in study.runs()])
+
+
+@st.cache_data(max_entries=16, show_spinner="Reading the curves", hash_funcs={StudyDir: lambda s: str(s.path)})
+def _curves(study: StudyDir, stage: str, quantity: str, stamps: list[Stamp]) -> pd.DataFrame:
+    return learning.curves(study, stage, quantity)
+
+
+def majority(study: StudyDir) -> float:
+    """Return the mean over subjects of the accuracy of always guessing the most frequent label."""
+    found = cached_results.of(study).majority()
+    return float(np.mean([*found.values()])) if found else math.nan
+
+
+def keyed(rows: list[Comparison]) -> tuple[tuple[str, str], ...]:
+    """Return the pairs of stages of comparisons."""
+    return tuple((c.a, c.b) for c in rows)
