@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from eavdash.results import comparisons, inference, learning, per_class
+from eavdash.results import comparisons, expressiveness, inference, learning, per_class
 from eavdash.results import together as decided
+from eavdash.results.expressiveness import Relation
 from eavdash.results.inference import Inference
 from eavdash.results.paired import Comparison
 from eavdash.results.together import Together
@@ -80,3 +81,33 @@ def majority(study: StudyDir) -> float:
 def keyed(rows: list[Comparison]) -> tuple[tuple[str, str], ...]:
     """Return the pairs of stages of comparisons."""
     return tuple((c.a, c.b) for c in rows)
+
+
+@dataclass(frozen=True)
+class Expressive:
+    """What was measured on the recordings of a study."""
+
+    rows: dict[str, pd.DataFrame]  # ``expressiveness.beside`` by measure
+    relations: list[Relation]
+    problems: list[str]
+
+
+def expressive(study: StudyDir) -> Expressive | None:
+    """Return the measures beside the decisions; None if they were not computed.
+
+    Raises:
+        IntegrityError: their file is damaged.
+    """
+    return _expressive(study, file_stamp(study.expressiveness_file))
+
+
+@st.cache_data(max_entries=4, show_spinner="Reading the measures", hash_funcs={StudyDir: results_key})
+def _expressive(study: StudyDir, stamp: Stamp) -> Expressive | None:
+    table = expressiveness.load(study)
+    if table is None:
+        return None
+    trials = cached_results.trials(study)
+    every = {name: expressiveness.beside(table, trials, name) for name in expressiveness.MEASURES}
+    rows = {name: found for name, found in every.items() if len(found)}
+    problems = table.loc[table["problem"] != "", "problem"].drop_duplicates().tolist()
+    return Expressive(rows, [expressiveness.relation(found, name) for name, found in rows.items()], problems)
