@@ -11,8 +11,8 @@ import sys
 from collections.abc import Callable, Sequence
 
 from eavdash import __version__
-from eavdash.cli.commands.maps import add as add_maps
 from eavdash.cli.commands.expressiveness import add as add_expressiveness
+from eavdash.cli.commands.maps import add as add_maps
 from eavdash.cli.commands.representations import add as add_representations
 from eavdash.cli.commands.whatif import add as add_whatif
 from eavdash.cli.options import (

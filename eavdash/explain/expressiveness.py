@@ -77,7 +77,9 @@ def _measured(
     index = windows.index.reset_index(drop=True)
     for (subject, trial), mine in index.groupby(["subject", "trial"], sort=False):
         if trial in names:
-            found = face(windows, mine.index.to_numpy()) if modality == "vision" else bands(windows, mine.index.to_numpy())
+            found = (
+                face(windows, mine.index.to_numpy()) if modality == "vision" else bands(windows, mine.index.to_numpy())
+            )
             for name, value in found.items():
                 yield str(subject), str(trial), modality, name, value, ""
 

@@ -13,10 +13,14 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from eavdash.results import between as pairs
 from eavdash.results import comparisons, expressiveness, inference, learning, per_class
+from eavdash.results import optimism as steps
 from eavdash.results import together as decided
+from eavdash.results.between import Between
 from eavdash.results.expressiveness import Relation
 from eavdash.results.inference import Inference
+from eavdash.results.optimism import Step
 from eavdash.results.paired import Comparison
 from eavdash.results.together import Together
 from eavdash.store import StudyDir
@@ -111,3 +115,32 @@ def _expressive(study: StudyDir, stamp: Stamp) -> Expressive | None:
     rows = {name: found for name, found in every.items() if len(found)}
     problems = table.loc[table["problem"] != "", "problem"].drop_duplicates().tolist()
     return Expressive(rows, [expressiveness.relation(found, name) for name, found in rows.items()], problems)
+
+
+def between(study: StudyDir, other: StudyDir) -> Between:
+    """Return one study against another.
+
+    Raises:
+        IntegrityError: the document or the splits of one of them cannot be read.
+    """
+    return _between(study, other, *map(_planned, (study, other)))
+
+
+def optimism(study: StudyDir, other: StudyDir | None, stage: str) -> list[Step]:
+    """Return the steps from published to honest scoring of a stage.
+
+    Raises:
+        IntegrityError: the splits of a study cannot be read.
+    """
+    results = cached_results.of(study)
+    found = between(study, other) if other is not None else None
+    return steps.optimism(study, stage, results.scores("frame", False), results.scores("trial", False), found)
+
+
+def _planned(study: StudyDir) -> tuple[Stamp, Stamp]:
+    return file_stamp(study.study_file), file_stamp(study.splits_file)
+
+
+@st.cache_data(max_entries=8, show_spinner="Comparing the studies", hash_funcs={StudyDir: results_key})
+def _between(study: StudyDir, other: StudyDir, one: tuple[Stamp, Stamp], two: tuple[Stamp, Stamp]) -> Between:
+    return pairs.between(study, cached_results.trials(study), other, cached_results.trials(other))

@@ -7,14 +7,13 @@ Differences are fractions and are shown in points.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
 from eavdash.report import theme
-from eavdash.report.figures.answer import metric_name
 from eavdash.results.comparisons import Question
 from eavdash.results.inference import ROPE, Inference
 from eavdash.results.metrics import METRICS
@@ -92,7 +91,9 @@ def references(chance: float, majority: float, time_only: Mapping[str, float]) -
 
 
 def paired_differences(
-    comparisons: Sequence[Comparison], differences: Mapping[str, pd.Series], intervals: Mapping[str, tuple[float, float]]
+    comparisons: Sequence[Comparison],
+    differences: Mapping[str, pd.Series],
+    intervals: Mapping[str, tuple[float, float]],
 ) -> go.Figure:
     """Draw each comparison as a row: a dot per subject, the mean and its 95 % interval, the p value at the right.
 
@@ -142,13 +143,14 @@ def paired_differences(
     return fig
 
 
-def scatter(people: pd.DataFrame, a: str, b: str, metric: str, chance: float) -> go.Figure:
+def scatter(people: pd.DataFrame, a: str, b: str, metric: str, chance: float, stage: str = "") -> go.Figure:
     """Draw a dot per subject: ``b`` on the horizontal axis, ``a`` on the vertical one; above the diagonal ``a`` wins.
 
-    ``people``: columns a and b, indexed by subject.
+    ``people``: columns a and b, indexed by subject. ``chance``: NaN for no line. ``stage``: whose colour ``a`` has, if
+    both are studies.
     """
     axis = {"range": [0, 105], "constrain": "domain"}
-    title = metric_name(metric)
+    title = METRICS[metric]
     fig = theme.figure(
         380,
         {"title": f"{theme.label(b)}: {title}, %", **axis},
@@ -157,10 +159,14 @@ def scatter(people: pd.DataFrame, a: str, b: str, metric: str, chance: float) ->
     )
     line = {"color": theme.GREY, "width": 1}
     fig.add_shape(type="line", x0=0, y0=0, x1=105, y1=105, line=line)
-    for shape in ({"x0": 100 * chance, "x1": 100 * chance, "y0": 0, "y1": 105}, {"y0": 100 * chance, "y1": 100 * chance, "x0": 0, "x1": 105}):
-        fig.add_shape(type="line", line={**line, "dash": "dash"}, **shape)
+    if math.isfinite(chance):
+        at = 100 * chance
+        for ends in ({"x0": at, "x1": at, "y0": 0, "y1": 105}, {"y0": at, "y1": at, "x0": 0, "x1": 105}):
+            fig.add_shape(type="line", line={**line, "dash": "dash"}, **ends)
     above = people["a"] > people["b"]
-    colours = np.where(above, theme.colour(a), np.where(people["a"] < people["b"], theme.colour(b), theme.GREY))
+    colours = np.where(
+        above, theme.colour(stage or a), np.where(people["a"] < people["b"], theme.colour(b), theme.GREY)
+    )
     fig.add_trace(
         go.Scatter(
             x=100 * people["b"].to_numpy(float),
@@ -179,6 +185,5 @@ def signed(value: float) -> str:
     return "–" if math.isnan(value) else f"{100 * value:+.1f}".replace("-", "−")
 
 
-def _span(low: float, high: float, text: object) -> str:
-    assert callable(text)
+def _span(low: float, high: float, text: Callable[[float], str]) -> str:
     return "–" if math.isnan(low) or math.isnan(high) else f"{text(low)} to {text(high)}"

@@ -64,8 +64,8 @@ def show(study: StudyDir) -> None:
     )
     st.caption(
         f"Expected calibration error {theme.percent(found.ece, 1)} in {per_class.BINS} bins of equal width, "
-        f"n = {plural(round(float(found.table['n'].sum())), 'trial')}. On the dashed line a stage is as often right as it "
-        "says; below it is too sure. The error of few trials is biased upwards."
+        f"n = {plural(round(float(found.table['n'].sum())), 'trial')}. On the dashed line a stage is as often right "
+        "as it says; below it is too sure. The error of few trials is biased upwards."
     )
 
 
@@ -87,8 +87,8 @@ def show_curves(study: StudyDir) -> None:
         classes.seed_curves(table, stage, quantity), f"{PAGE}_curves", f"{quantity} of {stage} by epoch and seed."
     )
     st.caption(
-        f"Mean over the runs of each seed that have reached the epoch (at most {int(table['runs'].max())}); the band is "
-        "the range of the seeds. Where runs have stopped earlier, the mean is over fewer."
+        f"Mean over the runs of each seed that have reached the epoch (at most {int(table['runs'].max())}); the band "
+        "is the range of the seeds. Where runs have stopped earlier, the mean is over fewer."
     )
 
 

@@ -40,9 +40,7 @@ def show(study: StudyDir, document: StudyDocument, metric: str = "accuracy") -> 
             _differences(study, question)
         else:
             widgets.bullet_list(cached_results.behind(study, metric))
-        st.dataframe(
-            comparisons.comparison_table(rows, metric), hide_index=True, key=f"{PAGE}_{name or 'encoders'}"
-        )
+        st.dataframe(comparisons.comparison_table(rows, metric), hide_index=True, key=f"{PAGE}_{name or 'encoders'}")
     if question.secondary:
         st.caption(comparisons.METHOD_NOTE)
 

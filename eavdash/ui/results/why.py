@@ -19,8 +19,8 @@ PAGE = "results_statistics"
 _NOTE = (
     "Rank correlations (Spearman) between a measure of the recording and its modality being right. Over subjects: of "
     "their means, with a permutation p, not corrected for the number of measures. Within subjects: over each subject's "
-    "trials, then the mean over subjects with a 95 % bootstrap interval. A correlation is no cause: the emotions differ "
-    "in both, so compare within a label too."
+    "trials, then the mean over subjects with a 95 % bootstrap interval. A correlation is no cause: the emotions "
+    "differ in both, so compare within a label too."
 )
 
 
