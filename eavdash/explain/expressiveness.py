@@ -75,13 +75,11 @@ def _measured(
         yield str(planned["subject"].iloc[0]), "", modality, "", float("nan"), str(error)
         return
     index = windows.index.reset_index(drop=True)
-    for (subject, trial), mine in index.groupby(["subject", "trial"], sort=False):
-        if trial in names:
-            found = (
-                face(windows, mine.index.to_numpy()) if modality == "vision" else bands(windows, mine.index.to_numpy())
-            )
-            for name, value in found.items():
-                yield str(subject), str(trial), modality, name, value, ""
+    of_windows = face if modality == "vision" else bands
+    for (person, tested), mine in index.groupby(["subject", "trial"], sort=False):
+        if tested in names:
+            for name, value in of_windows(windows, mine.index.to_numpy()).items():
+                yield str(person), str(tested), modality, name, value, ""
 
 
 def face(windows: WindowSet, rows: np.ndarray) -> dict[str, float]:

@@ -135,7 +135,7 @@ def _warnings(first: StudyDir, second: StudyDir, rows: dict[str, Comparison]) ->
     if documents[0].dataset.simulated != documents[1].dataset.simulated:
         said.append("The recordings of one study are simulated, those of the other are not.")
     marks = [{mark.text for mark in study_marks(document)} for document in documents]
-    for study, own, others in ((first, *marks), (second, *reversed(marks))):
+    for study, own, others in ((first, marks[0], marks[1]), (second, marks[1], marks[0])):
         if alone := sorted(own - others):
             said.append(f"Only {study.name} is marked: {'; '.join(alone)}.")
     if left := max((c.trials_left_out for c in rows.values()), default=0):

@@ -78,14 +78,15 @@ def hedges(gap: np.ndarray) -> tuple[float, float, float]:
     n = len(gap)
     spread = float(gap.std(ddof=1)) if n > 1 else 0.0
     if spread == 0:
-        return (0.0,) * 3 if n > 1 and not gap.any() else (math.nan,) * 3
+        g = 0.0 if n > 1 and not gap.any() else math.nan
+        return g, g, g
     from scipy.special import gammaln, nctdtrinc
 
     freedom = n - 1
     correction = math.exp(gammaln(freedom / 2) - gammaln((freedom - 1) / 2)) * math.sqrt(2 / freedom) if n > 2 else 1.0
     t = float(gap.mean()) / spread * math.sqrt(n)
-    ends = [float(nctdtrinc(freedom, p, t)) / math.sqrt(n) * correction for p in (0.975, 0.025)]
-    return t / math.sqrt(n) * correction, *ends
+    low, high = (float(nctdtrinc(freedom, p, t)) / math.sqrt(n) * correction for p in (0.975, 0.025))
+    return t / math.sqrt(n) * correction, low, high
 
 
 def posterior(gap: np.ndarray, rope: float = ROPE) -> tuple[float, float, float]:

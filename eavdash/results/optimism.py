@@ -72,7 +72,8 @@ def optimism(
             found,
             f"study {c.b}, same trials",
             c.mean_b,
-            groups or "No test trial shares a group with training trials in the first study.",
+            f"{groups or 'No test trial of the first study shares a group with training trials.'} Every other "
+            "difference between the studies is in this change too.",
         )
     return found
 
@@ -82,8 +83,8 @@ def remark(study: StudyDir) -> str:
     protocol = recorded_config(study.study()).protocol
     if protocol.name == "paper":
         return (
-            "This study follows the published protocol. To see what its shared conversations add, choose a study of the "
-            "protocol conversation on the same recordings."
+            "This study follows the published protocol. To see what its shared conversations add, choose a study of "
+            "the protocol conversation on the same recordings."
         )
     return (
         f"This study follows the protocol {protocol.name}: "

@@ -86,7 +86,7 @@ def recall_by_class(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def subject_recall(trials: pd.DataFrame) -> pd.DataFrame:
-    """Return subject, stage, label, accuracy and n: the recall of each label by subject; seeds share a trial's weight."""
+    """Return subject, stage, label, accuracy and n: recalls by subject; a trial's seeds share its weight."""
     keys = ["subject", "stage", "label"]
     items = trials.groupby([*keys, "trial"], sort=False)["correct"].mean().reset_index()
     groups = items.groupby(keys, sort=True)["correct"]

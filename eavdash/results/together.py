@@ -113,4 +113,5 @@ def alone(found: Together, modality: str) -> pd.DataFrame:
     """Return the items that only this modality was right about."""
     right = found.right()
     mine = right[:, found.modalities.index(modality)] & (right.sum(axis=1) == 1)
-    return found.items[mine].reset_index(drop=True)
+    items: pd.DataFrame = found.items[mine]
+    return items.reset_index(drop=True)

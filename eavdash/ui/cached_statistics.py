@@ -34,7 +34,6 @@ class Compared:
 
     people: dict[str, pd.DataFrame]  # a, b by subject, on common trials
     differences: dict[str, pd.Series]
-    intervals: dict[str, tuple[float, float]]
 
 
 @st.cache_data(max_entries=32, show_spinner="Resampling the subjects", hash_funcs={StudyDir: results_key})
@@ -46,12 +45,11 @@ def inferred(study: StudyDir, metric: str, against: str) -> Inference:
 
 @st.cache_data(max_entries=32, show_spinner=False, hash_funcs={StudyDir: results_key})
 def compared(study: StudyDir, metric: str, pairs: tuple[tuple[str, str], ...]) -> Compared:
-    """Return the subjects' values and differences of pairs of stages, and intervals of the mean differences."""
+    """Return the subjects' values and differences of pairs of stages."""
     made = cached_results.of(study).decisions()
     people = {f"{a}/{b}": comparisons.of_both(made, a, b, metric) for a, b in pairs}
     gaps = {key: (rows["a"] - rows["b"]).round(12) for key, rows in people.items()}
-    intervals = {key: inference.interval(gap.to_numpy(float))[:2] for key, gap in gaps.items()}
-    return Compared(people, gaps, intervals)
+    return Compared(people, gaps)
 
 
 @st.cache_data(max_entries=8, show_spinner=False, hash_funcs={StudyDir: results_key})

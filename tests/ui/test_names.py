@@ -20,6 +20,7 @@ DATASET = ("training_launch_dataset", "data_health_path", "data_trials_path")
 PAGES = {
     "pages/results/subjects.py": {"results_subjects_subject": hostile.NAME},
     "pages/results/statistics.py": {"results_statistics_split": hostile.COLUMN},
+    "pages/results/compare.py": {},
     "pages/explain/trial.py": {
         "explain_target": (hostile.NAME, f"{hostile.NAME} 2"),
     },

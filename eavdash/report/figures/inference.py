@@ -20,7 +20,8 @@ from eavdash.results.metrics import METRICS
 from eavdash.results.paired import Comparison, least_subjects
 
 HOW = (
-    "Interval: bias-corrected and accelerated bootstrap over subjects (9,999 resamples). g: Hedges' g of paired "
+    "Interval: bias-corrected and accelerated bootstrap over subjects (9,999 resamples); with few subjects it is a "
+    "little too narrow (docs/statistics.md). g: Hedges' g of paired "
     "differences with its interval from the noncentral t distribution. Bayes: signed-rank test with a region of "
     "practical equivalence of ±1 point; the three probabilities sum to 1."
 )
@@ -90,16 +91,12 @@ def references(chance: float, majority: float, time_only: Mapping[str, float]) -
     return table.assign(accuracy=[theme.percent(value, 1) for value in table["accuracy"]])
 
 
-def paired_differences(
-    comparisons: Sequence[Comparison],
-    differences: Mapping[str, pd.Series],
-    intervals: Mapping[str, tuple[float, float]],
-) -> go.Figure:
+def paired_differences(comparisons: Sequence[Comparison], differences: Mapping[str, pd.Series]) -> go.Figure:
     """Draw each comparison as a row: a dot per subject, the mean and its 95 % interval, the p value at the right.
 
     Args:
         comparisons: of one stage with others, the first at the top; the key of the others is ``a/b``.
-        differences: by key, indexed by subject. intervals: by key.
+        differences: by key, indexed by subject.
     """
     names = [f"{theme.label(c.a)} − {theme.label(c.b)}" for c in comparisons]
     y = {"autorange": "reversed", "tickvals": [*range(len(names))], "ticktext": names, "showgrid": False}
@@ -110,7 +107,7 @@ def paired_differences(
     reach = max((100 * float(d.abs().max()) for d in differences.values() if len(d)), default=1.0)
     for number, c in enumerate(comparisons):
         key = f"{c.a}/{c.b}"
-        gaps, (low, high) = differences[key], intervals[key]
+        gaps, low, high = differences[key], c.low, c.high
         colour = theme.colour(c.b)
         fig.add_trace(
             go.Scatter(

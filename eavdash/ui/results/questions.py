@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import streamlit as st
 
 from eavdash.config.choices import ACROSS
@@ -22,6 +24,9 @@ PAGE = "results_statistics"
 def show(study: StudyDir, document: StudyDocument, metric: str = "accuracy") -> None:
     """Show the answer first, then its numbers, what it must be compared with, and the secondary comparisons."""
     question = cached_results.question(study, metric)
+    if (c := question.primary) is not None and c.subjects:  # one interval of it on the whole page
+        found = cached_statistics.inferred(study, metric, c.b)
+        question = replace(question, primary=replace(c, low=found.low, high=found.high))
     if question.primary is None and not question.why_not:
         st.info("A comparison needs finished runs of fusion and of at least one single modality.")
     elif question.why_not:
@@ -78,11 +83,11 @@ def _differences(study: StudyDir, question: Question) -> None:
         return
     found = cached_statistics.compared(study, question.metric, cached_statistics.keyed(rows))
     widgets.chart(
-        inference.paired_differences(rows, found.differences, found.intervals),
+        inference.paired_differences(rows, found.differences),
         f"{PAGE}_differences",
         "Fusion minus each other stage: a dot per subject, the mean difference and its 95 % interval.",
     )
     st.caption(
-        "A dot per subject, on common trials; the mean with its 95 % bootstrap interval; right of zero fusion is "
+        "A dot per subject, on common trials; the mean with the 95 % interval of the tables; right of zero fusion is "
         "better; grey band: ±1 point. The declared comparison is first and not corrected; the others by Holm's method."
     )
