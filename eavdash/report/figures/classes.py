@@ -60,7 +60,7 @@ def by_emotion(table: pd.DataFrame, chance: float) -> go.Figure:
                 y=mean,
                 name=theme.label(str(stage)),
                 marker_color=theme.colour(str(stage)),
-                error_y={"type": "data", "symmetric": False, "thickness": 1, "width": 2, **arms},
+                error_y={"type": "data", "symmetric": False, "thickness": 1.5, "width": 3, "color": theme.GREY, **arms},
                 customdata=rows[["subjects", "n"]].to_numpy(int),
                 hovertemplate="%{x}: %{y:.1f} %, %{customdata[0]} subjects, n = %{customdata[1]} trials",
             )
