@@ -13,11 +13,12 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from eavdash.results import across_folds, comparisons, expressiveness, inference, learning, per_class
 from eavdash.results import between as pairs
-from eavdash.results import comparisons, expressiveness, inference, learning, per_class
 from eavdash.results import optimism as steps
 from eavdash.results import together as decided
 from eavdash.results.between import Between
+from eavdash.results.columns import study_table
 from eavdash.results.expressiveness import Relation
 from eavdash.results.inference import Inference
 from eavdash.results.optimism import Step
@@ -72,6 +73,17 @@ def curves(study: StudyDir, stage: str, quantity: str) -> pd.DataFrame:
 @st.cache_data(max_entries=16, show_spinner="Reading the curves", hash_funcs={StudyDir: lambda s: str(s.path)})
 def _curves(study: StudyDir, stage: str, quantity: str, stamps: list[Stamp]) -> pd.DataFrame:
     return learning.curves(study, stage, quantity)
+
+
+@st.cache_data(max_entries=16, show_spinner=False, hash_funcs={StudyDir: results_key})
+def fold_test(study: StudyDir, against: str) -> across_folds.FoldTest:
+    """Return the corrected resampled t-test of fusion against another stage.
+
+    Raises:
+        IntegrityError: the splits cannot be read.
+    """
+    splits = study_table(study.splits_file, ("fold", "split"))
+    return across_folds.fold_test(cached_results.trials(study), splits, "fusion", against)
 
 
 def majority(study: StudyDir) -> float:

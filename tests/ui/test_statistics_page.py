@@ -134,3 +134,8 @@ def test_a_study_alone_has_nothing_to_compare_with(checkpoints: Path) -> None:
     app = at({"other": "nobody"}, "compare")
     assert "no other study" in page_text(app)
     assert len(table(app, "scored")) == 1
+
+
+def test_across_subjects_the_test_over_folds_stands_beside_the_answer(checkpoints: Path) -> None:
+    make_study(checkpoints, subjects=[str(i) for i in range(7)], folds=(0, 1), protocol="loso")
+    assert "Corrected resampled t-test over 2 folds" in page_text(open_page("statistics"))

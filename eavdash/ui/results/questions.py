@@ -10,7 +10,7 @@ from eavdash.config.choices import ACROSS
 from eavdash.config.convert import recorded_config
 from eavdash.report.figures import comparisons, inference
 from eavdash.report.figures.answer import metric_name
-from eavdash.results import probes
+from eavdash.results import across_folds, probes
 from eavdash.results.comparisons import Question
 from eavdash.results.metrics import METRICS
 from eavdash.store import StudyDir
@@ -35,7 +35,12 @@ def show(study: StudyDir, document: StudyDocument, metric: str = "accuracy") -> 
         st.success(markdown(comparisons.verdict(question)))
     if question.primary is not None and question.primary.subjects:
         _declared(study, document, question)
-    widgets.bullet_list(comparisons.question_notes(question, recorded_config(document).protocol.name in ACROSS))
+    across = recorded_config(document).protocol.name in ACROSS
+    notes = comparisons.question_notes(question, across)
+    if across and question.primary is not None and not question.why_not and metric == "accuracy":
+        with widgets.show_errors():
+            notes.append(across_folds.sentence(cached_statistics.fold_test(study, question.primary.b)))
+    widgets.bullet_list(notes)
     for name, title in (("fusion", "Fusion and what stands beside it"), ("", "Encoders and their baselines")):
         rows = [c for c in question.secondary if (c.a == "fusion") == bool(name)]
         if not rows:
