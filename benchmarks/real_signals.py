@@ -1,9 +1,10 @@
 """Accuracy of the encoders on real recordings, compared with the baselines beside them.
 
 ``python benchmarks/real_signals.py DATA [--checkpoints DIR] [--write docs/evaluation.md]`` expects DATA/speech
-(RAVDESS) and DATA/eeg (EEGMAT) with their trials.csv. It trains all missing studies with the preset quick, prints a
-JSON line and a table, and with ``--write`` puts the table between the two markers of that file. Baselines are those
-that the runs write (``eavdash.training.encoder_baselines``); those that do not depend on the encoder stand once.
+(RAVDESS) and DATA/eeg (EEGMAT) with their trials.csv. It trains all missing studies with the preset quick (the
+pretrained encoder of voices with the preset frozen), prints a JSON line and a table, and with ``--write`` puts the
+table between the two markers of that file. Baselines are those that the runs write
+(``eavdash.training.encoder_baselines``); those that do not depend on the encoder stand once.
 """
 
 from __future__ import annotations
@@ -27,30 +28,39 @@ BEGIN, END = "<!-- real signals: begin -->", "<!-- real signals: end -->"
 
 @dataclass(frozen=True)
 class Experiment:
-    """One study: its dataset's folder, protocol and encoder."""
+    """One study: its dataset's folder, protocol and encoder, and the scaling by person."""
 
     folder: str
     modality: str
     protocol: str
     encoder: str
+    scaling: str = "off"
 
     @property
     def name(self) -> str:
-        return f"real-{self.folder}-{self.protocol}-{self.encoder.replace(':', '-')}".lower()
+        scaled = "" if self.scaling == "off" else f"-{self.scaling}"
+        return f"real-{self.folder}-{self.protocol}-{self.encoder}{scaled}".replace(":", "-").lower()
 
 
 def experiments() -> list[Experiment]:
-    """Return the experiments that can be run; braindecode's EEGNet only if it is installed."""
+    """Return the experiments that can be run; braindecode's EEGNet and the voices' encoder only if installed."""
     encoders = ["eegformer", "yin", "tangent"] + ["braindecode:EEGNet"] * bool(importlib.util.find_spec("braindecode"))
-    speech = [Experiment("speech", "audio", protocol, "ast") for protocol in ("conversation", "loso")]
-    return speech + [Experiment("eeg", "eeg", p, e) for p in ("conversation", "loso") for e in encoders]
+    sounds = ["ast"] + ["voice"] * bool(importlib.util.find_spec("resemblyzer"))
+    speech = [Experiment("speech", "audio", p, e) for p in ("conversation", "loso") for e in sounds]
+    eeg = [Experiment("eeg", "eeg", p, e) for p in ("conversation", "loso") for e in encoders]
+    known = [Experiment("speech", "audio", "loso", sounds[-1], s) for s in ("calibration:4", "calibration:8", "all")]
+    known += [
+        Experiment("eeg", "eeg", "loso", e, s) for e in ("eegformer", "tangent") for s in ("calibration:2", "all")
+    ]
+    return speech + eeg + known
 
 
 def train(data: Path, each: Experiment, checkpoints: Path) -> StudyDir:
     """Train the study of an experiment unless it is finished, and return it."""
     command = [sys.executable, "-m", "eavdash", "train", str(data / each.folder / "trials.csv"), "--study", each.name]
+    command += ["--preset", "frozen" if each.encoder == "voice" else "quick"]
     command += ["--stages", each.modality, "--protocol", each.protocol, "--checkpoints", str(checkpoints), "--wait"]
-    command += ["--set", f"{each.modality}.encoder={each.encoder}"]
+    command += ["--set", f"{each.modality}.encoder={each.encoder}", "--set", f"protocol.subject_scaling={each.scaling}"]
     subprocess.run(command, check=True, stdout=sys.stderr)
     return find_study(checkpoints, each.name)
 
@@ -68,7 +78,17 @@ def summary(rows: pd.DataFrame) -> dict[str, float | int | str]:
 
 def markdown(table: pd.DataFrame) -> str:
     """Return the table as Markdown."""
-    heads = ["data", "protocol", "model", "accuracy, %", "balanced, %", "macro-F1, %", "n", "chance line, %"]
+    heads = [
+        "data",
+        "protocol",
+        "scaling by person",
+        "model",
+        "accuracy, %",
+        "balanced, %",
+        "macro-F1, %",
+        "n",
+        "chance line, %",
+    ]
     lines = ["| " + " | ".join([*heads, "subjects, %"]) + " |", "|" + "---|" * (len(heads) + 1)]
     lines += ["| " + " | ".join(map(str, row)) + " |" for row in table.itertuples(index=False)]
     return "\n".join(lines)
@@ -82,15 +102,17 @@ def main() -> None:
     parser.add_argument("--write", type=Path, help="a file with the two markers")
     options = parser.parse_args()
     checkpoints = checkpoints_root(options.checkpoints)
-    found: dict[tuple[str, str, str], dict[str, float | int | str]] = {}
+    found: dict[tuple[str, str, str, str], dict[str, float | int | str]] = {}
     for each in experiments():
         study = train(options.data, each, checkpoints)
         tested = predictions(study, baselines=True)
         for stage in (each.modality, *BESIDE[each.modality]):
             name = each.encoder if stage == each.modality else stage
             name = f"{stage}, {each.encoder}" if stage.endswith(":linear") else name
-            found.setdefault((each.folder, each.protocol, name), summary(tested[tested["stage"] == stage]))
-    rows = [{"data": k[0], "protocol": k[1], "model": k[2], **v} for k, v in found.items()]
+            found.setdefault(
+                (each.folder, each.protocol, each.scaling, name), summary(tested[tested["stage"] == stage])
+            )
+    rows = [{"data": k[0], "protocol": k[1], "scaling": k[2], "model": k[3], **v} for k, v in found.items()]
     print(json.dumps(rows))
     table = markdown(pd.DataFrame(rows))
     print(table)
