@@ -7,6 +7,7 @@ Nothing is read here: the content of the files is defined by :mod:`eavdash.store
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from eavdash.store.names import slug
@@ -85,11 +86,11 @@ class RunPaths:
         """The study that the run belongs to."""
         return StudyPaths(self.path.parent)
 
-    @property
+    @cached_property
     def config_file(self) -> Path:
         return self.path / "config.json"
 
-    @property
+    @cached_property
     def status_file(self) -> Path:
         return self.path / "status.json"
 
