@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -94,7 +95,12 @@ def _add_axes(fig: go.Figure, number: int, rows: int, names: Sequence[str], metr
     suffix = str(number + 1) if number else ""
     gap = 0.1 / rows if rows > 1 else 0.0
     bottom = (rows - 1 - number) / rows
-    x = {"type": "category", "categoryorder": "array", "categoryarray": [*names], "anchor": f"y{suffix}"}
+    x: dict[str, Any] = {
+        "type": "category",
+        "categoryorder": "array",
+        "categoryarray": [*names],
+        "anchor": f"y{suffix}",
+    }
     x |= {"range": [-0.5, len(names) - 0.5]}
     y = {"range": [0, 105], "tickvals": [0, 20, 40, 60, 80, 100], "anchor": f"x{suffix}"}
     title = f"{metric_name(metric)}, %"
