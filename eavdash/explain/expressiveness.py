@@ -1,4 +1,4 @@
-"""How expressive each modality was in a trial, measured on the recordings themselves, without any model.
+"""Measures of how expressive each modality was in a trial, taken on the recordings themselves, without any model.
 
 In: a study. Out: the rows of :mod:`eavdash.results.expressiveness`. Pictures and EEG are those of the cached windows,
 sound is read from the recordings. Tables of features have none of these measures. Delegated: Welch's spectrum to SciPy,

@@ -1,4 +1,4 @@
-"""How expressive each modality was, beside how often it was right.
+"""Expressiveness of each modality, beside how often it was right.
 
 In: ``expressiveness.parquet`` of a study (:mod:`eavdash.explain.expressiveness`) and ``tables.trials``. Out: tables by
 subject and label, and rank correlations between a measure and the accuracy of its modality: over subjects, and over the

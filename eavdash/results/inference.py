@@ -1,4 +1,4 @@
-"""What a paper prints about one paired comparison: intervals, effect size, counts, Bayesian probabilities.
+"""Numbers that a paper prints about one paired comparison: intervals, effect size, counts, Bayesian probabilities.
 
 In: differences of the same subjects on the same trials, as fractions. Out: an :class:`Inference`.
 

@@ -66,7 +66,7 @@ class StudyPaths:
 
     @property
     def expressiveness_file(self) -> Path:
-        """How expressive each modality was in the test trials: face motion, loudness, pitch, band power."""
+        """Expressiveness of each modality in the test trials: face motion, loudness, pitch, band power."""
         return self.path / "expressiveness.parquet"
 
     @property

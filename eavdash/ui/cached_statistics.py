@@ -31,7 +31,7 @@ from eavdash.ui.cached_results import Stamp, file_stamp, results_key
 
 @dataclass(frozen=True)
 class Compared:
-    """What stands beside comparisons of a study: by ``a/b``, in fractions, of each subject."""
+    """Values beside comparisons of a study: by ``a/b``, in fractions, of each subject."""
 
     people: dict[str, pd.DataFrame]  # a, b by subject, on common trials
     differences: dict[str, pd.Series]
@@ -99,7 +99,7 @@ def keyed(rows: list[Comparison]) -> tuple[tuple[str, str], ...]:
 
 @dataclass(frozen=True)
 class Expressive:
-    """What was measured on the recordings of a study."""
+    """Measures of the recordings of a study."""
 
     rows: dict[str, pd.DataFrame]  # ``expressiveness.beside`` by measure
     relations: list[Relation]

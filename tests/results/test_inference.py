@@ -90,6 +90,16 @@ def test_without_a_verdict_the_sentence_has_no_p_and_says_why() -> None:
     assert said.endswith("Not done yet: 1 of 4 runs.")
 
 
+def test_with_too_few_subjects_nothing_is_inferred() -> None:
+    gap = np.array([0.1, 0.2, 0.15])
+    said = words.printed(question(gap, "Too few subjects."), inference.infer(gap))
+    assert "CI" not in said
+    assert "Hedges" not in said
+    assert "Bayesian" not in said
+    assert "3 gained, 0 lost" in said
+    assert words.facts(question(gap), inference.infer(gap))["95 % interval"].tolist() == ["too few"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("n", "least"), [(7, 0.85), (12, 0.89), (42, 0.92)])
 def test_coverage_of_the_interval_with_ties(n: int, least: float) -> None:

@@ -1,4 +1,4 @@
-"""How expressive a modality was against how often it was right, as a figure, a table and sentences.
+"""Expressiveness of a modality against how often it was right, as a figure, a table and sentences.
 
 In: tables of :mod:`eavdash.results.expressiveness`.
 """

@@ -41,16 +41,17 @@ def printed(question: Question, found: Inference) -> str:
         f"validation, {100 * c.mean_b:.1f} %"
     ]
     parts.append(f"mean difference {signed(c.difference)} percentage points")
-    if c.subjects >= 2:
+    few = c.subjects < least_subjects()
+    if not few:
         parts.append(f"95 % CI [{signed(found.low)}, {signed(found.high)}], {found.how}")
     if not question.why_not:
         parts.append(f"sign-flip permutation test, two-sided, {theme.p_value(c.p)}")
-    if math.isfinite(found.effect):
+    if not few and math.isfinite(found.effect):
         parts.append(f"Hedges' g = {found.effect:.2f} [{found.effect_low:.2f}, {found.effect_high:.2f}]")
     parts.append(f"N = {c.subjects}")
     sentence = f"{parts[0]} ({'; '.join(parts[1:])})."
     sentence += f" Of the {c.subjects} subjects, {found.gained} gained, {found.lost} lost and {found.tied} tied."
-    if math.isfinite(found.equal):
+    if not few and math.isfinite(found.equal):
         sentence += (
             f" A Bayesian signed-rank test (region of practical equivalence ±{100 * ROPE:g} point) gave "
             f"P(fusion better) = {found.above:.2f}, P(equivalent) = {found.equal:.2f}, "
@@ -67,14 +68,14 @@ def facts(question: Question, found: Inference) -> pd.DataFrame:
     few = c.subjects < least_subjects()
     row = {
         "difference": f"{signed(found.difference)} points",
-        "95 % interval": _span(found.low, found.high, signed),
+        "95 % interval": "too few" if few else _span(found.low, found.high, signed),
         "p": "–" if question.why_not or few else theme.p_value(c.p),
-        "Hedges' g": "–" if math.isnan(found.effect) else f"{found.effect:+.2f}",
-        "95 % interval of g": _span(found.effect_low, found.effect_high, lambda g: f"{g:+.2f}"),
+        "Hedges' g": "–" if few or math.isnan(found.effect) else f"{found.effect:+.2f}",
+        "95 % interval of g": "–" if few else _span(found.effect_low, found.effect_high, lambda g: f"{g:+.2f}"),
         "gained / lost / tied": f"{found.gained} / {found.lost} / {found.tied}",
-        "P(worse)": theme.percent(found.below),
-        "P(equivalent)": theme.percent(found.equal),
-        "P(better)": theme.percent(found.above),
+        "P(worse)": "–" if few else theme.percent(found.below),
+        "P(equivalent)": "–" if few else theme.percent(found.equal),
+        "P(better)": "–" if few else theme.percent(found.above),
     }
     return pd.DataFrame([row])
 

@@ -1,4 +1,4 @@
-"""Who is right when the others are wrong, as tables and a figure.
+"""Agreement of the modalities, and who is right when the others are wrong, as tables and a figure.
 
 In: tables of :mod:`eavdash.results.together`.
 """

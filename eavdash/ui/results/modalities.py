@@ -1,4 +1,4 @@
-"""Who is right when the others are wrong, on the page of statistics."""
+"""Agreement of the modalities, and who is right when the others are wrong, on the page of statistics."""
 
 from __future__ import annotations
 
