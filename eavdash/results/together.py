@@ -1,4 +1,4 @@
-"""Agreement of the modalities, and who is right when the others are wrong: the modalities' decisions on the same trials.
+"""Agreement of the modalities, and who is right when the others are wrong, on the same trials.
 
 In: a table of ``tables.trials``. Out: tables over the (subject, trial, fold, seed) that every modality of the study has
 been tested on; decisions of one trial by several folds or seeds share its weight.

@@ -1,4 +1,4 @@
-"""Differences between modalities, on the page of statistics: by emotion, by how expressive they were, trial by trial."""
+"""Differences between modalities, on the page of statistics: by emotion, by expressiveness, trial by trial."""
 
 from __future__ import annotations
 
