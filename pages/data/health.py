@@ -8,7 +8,6 @@ from eavdash.ui.data import faces, health
 widgets.page_head("Health of the recordings", "What is there, what is missing, and what needs to be fixed?")
 widgets.show_message()
 path = widgets.dataset_input("data_health", "path")
-health.datasets_panel(path)
 widgets.require_dataset(path)
 with widgets.show_errors(), st.container():  # the layout stays the same with and without a spinner
     table = cached_data.dataset(path)

@@ -15,15 +15,13 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from eavdash.config.choices import COLUMN, MODALITIES
-from eavdash.errors import EavdashError
 from eavdash.jobs.estimates import duration
 from eavdash.report import theme
 from eavdash.report.figures import health as figures
 from eavdash.report.figures import health_tables as tables
-from eavdash.store import checkpoints_root, datasets
+from eavdash.store import checkpoints_root
 from eavdash.text import markdown, plural, visible
 from eavdash.ui import cached_data, scanning, tasks, widgets
-from eavdash.ui.data import add_dataset
 
 if TYPE_CHECKING:
     from eavdash.health.report import Finding, HealthReport
@@ -31,28 +29,6 @@ if TYPE_CHECKING:
 PAGE = "data_health"
 PINNED = {"Subject": st.column_config.Column(pinned=True)}  # stays in view on a phone
 FINDINGS_SHOWN = 10  # shown as text; the table below has all of them
-
-
-def datasets_panel(path: str) -> None:
-    """Show the form that edits the list of datasets, in an expander that opens if there is no dataset yet.
-
-    An expander that the page opened closes again once a dataset is selected, unless the form has entries.
-    """
-    root = checkpoints_root()
-    try:
-        listed = bool(datasets.list_datasets(root))
-    except EavdashError:
-        listed = True  # the dataset field reports the error
-    key, itself = f"{add_dataset.PAGE}_open", f"{add_dataset.PAGE}_opened_itself"
-    if key not in st.session_state:
-        st.session_state[key] = st.session_state[itself] = not listed and not path
-    if path and st.session_state.get(itself):
-        st.session_state[key] = add_dataset.has_input()
-        st.session_state[itself] = False
-    panel = st.expander("Add or remove a dataset", key=key, on_change="rerun")
-    if panel.open:
-        with panel:
-            add_dataset.form(root, f"{PAGE}_path")
 
 
 def checked(path: str) -> HealthReport:
@@ -64,7 +40,7 @@ def checked(path: str) -> HealthReport:
     if found is None:
         frame = cached_data.dataset(path).frame
         files = sum(len({file_of(entry) for entry in frame[column] if entry}) for column in COLUMN.values())
-        scanning.wait_for(PAGE, command, _title(path), files)
+        scanning.wait_for(PAGE, command, title(path), files)
         tasks.panel(root, command=command, key=f"{PAGE}_check")
         st.button("Check again", on_click=again, args=(path,), key=f"{PAGE}_again")
         st.stop()
@@ -81,10 +57,10 @@ def checked(path: str) -> HealthReport:
 def again(path: str) -> None:
     """Check a dataset again; only changed files are opened."""
     cached_data.forget(path)
-    scanning.start(PAGE, ("check", "--", path), _title(path))
+    scanning.start(PAGE, ("check", "--", path), title(path))
 
 
-def _title(path: str) -> str:
+def title(path: str) -> str:
     return f"Check of {Path(path).name or path}"
 
 
