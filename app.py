@@ -1,7 +1,7 @@
 """The dashboard's router: sections, pages and the study picker. Start it with ``eavdash app``.
 
-The home page is at ``/``. Every page shows the selected study. The selection is part of the URL, so that a shared link opens the same study. On
-each full run the scheduler is started again if runs wait and it has died.
+The home page is at ``/``. Every page shows the selected study. The selection is part of the URL, so that a shared link
+opens the same study. On each full run the scheduler is started again if runs wait and it has died.
 """
 
 import streamlit as st
@@ -41,7 +41,8 @@ page = st.navigation(
             st.Page("pages/data/health.py", title="Health", url_path="health"),
             st.Page("pages/data/trials.py", title="Trials", url_path="trials"),
         ],
-    }
+    },
+    expanded=True,  # otherwise the last sections are folded away
 )
 root = checkpoints_root()
 widgets.study_picker(root)

@@ -20,8 +20,8 @@ LONGEST = 300  # characters of a value that is read; the server limits the whole
 def read(page: str, names: Sequence[str], many: Collection[str] = ()) -> bool:
     """Set the widgets from an address that this page did not write itself; called before they are shown.
 
-    Return True if there was one. The page checks the values, which anybody may have typed (:func:`valid`). Widgets whose
-    values Streamlit has dropped, as another page was shown, get theirs back.
+    Return True if there was one. The page checks the values, which anybody may have typed (:func:`valid`). Widgets
+    whose values Streamlit has dropped, as another page was shown, get theirs back.
     """
     asked = {name: st.query_params[name][:LONGEST] for name in names if name in st.query_params}
     linked = bool(asked) and asked != st.session_state.get(_written(page))

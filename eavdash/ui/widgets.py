@@ -142,7 +142,9 @@ def study_page(title: str, question: str) -> tuple[StudyDir, StudyDocument]:
     page_head(title, question)
     study = current_study()
     if study is None:
-        st.info("There is no study yet. Train one first, or make the demo with simulated recordings from the home page.")
+        st.info(
+            "There is no study yet. Train one first, or make the demo with simulated recordings from the home page."
+        )
         with st.container(horizontal=True):
             st.page_link(HOME, label="Home")
             st.page_link(LAUNCH, label="Set up a study")

@@ -9,7 +9,7 @@ from eavdash.ui.home import doors, latest, now
 
 widgets.page_head(
     "eavdash",
-    "Train emotion recognition from EEG, audio and video, and see for each subject and trial what it recognises, and why.",
+    "Train models that recognise emotions from EEG, audio and video, and see what they recognise in whom, and why.",
 )
 widgets.show_message()
 root = checkpoints_root()

@@ -9,13 +9,15 @@ from eavdash.report.figures.answer import metric_name
 from eavdash.results import columns, tables
 from eavdash.results.metrics import METRICS
 from eavdash.text import markdown, natural_order
-from eavdash.ui import cached_results, widgets
+from eavdash.ui import address, cached_results, widgets
 from eavdash.ui.results import questions
 
 study, document = widgets.study_page("Statistics", "Is fusion better than the best single modality?")
 scores = cached_results.scores(study, "trial", True)
 widgets.require_results(study, scores)
 
+PAGE, NAMES = "results_statistics", ("metric", "split", "stage", "subject")  # of the widgets, also in the address
+address.read(PAGE, NAMES)
 metric = widgets.segments("Metric", [*METRICS], "results_statistics_metric", metric_name)
 questions.show(study, document, scores, metric)
 
@@ -26,6 +28,7 @@ except EavdashError as error:
     splittable = []
 if splittable:
     st.subheader("Differences between kinds of trials", anchor=False)
+    address.valid(f"{PAGE}_split", splittable)
     column = st.selectbox("Split by", splittable, index=None, placeholder="A column", key="results_statistics_split")
     if column:
         with widgets.show_errors():
@@ -41,9 +44,11 @@ trials = cached_results.trials(study)
 stages = list(dict.fromkeys(trials["stage"]))
 stage = widgets.segments("Stage", stages, "results_statistics_stage", theme.label, default=stages[-1])
 subjects = natural_order(trials["subject"])
+address.valid(f"{PAGE}_subject", subjects)
 subject = st.selectbox(
     "Subject", subjects, index=None, placeholder="All subjects together", key="results_statistics_subject"
 )
+address.write(PAGE, NAMES)
 rows = trials[(trials["stage"] == stage) & (trials["subject"].isin([subject] if subject else subjects))]
 if rows.empty:
     st.info(f"No finished run of {theme.label(stage)} for this subject.")

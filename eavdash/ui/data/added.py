@@ -5,7 +5,6 @@ In: the dataset's name and path. The check of all recordings is a background tas
 
 from __future__ import annotations
 
-
 import streamlit as st
 
 from eavdash.config.choices import COLUMN
@@ -53,18 +52,18 @@ def _check(path: str) -> None:
     from eavdash.data.named_files import file_of
 
     command = ("check", "--", path)
-    if (found := cached_data.health_report(path)) is not None:
+    status, found = tasks.latest(checkpoints_root(), command=command), cached_data.health_report(path)
+    frame = cached_data.dataset(path).frame
+    files = sum(len({file_of(entry) for entry in frame[column] if entry}) for column in COLUMN.values())
+    if found is None and status is None and files <= widgets.CHECK_AT_ONCE:
+        scanning.start(health.PAGE, command, health.title(path))
+        status, found = tasks.latest(checkpoints_root(), command=command), cached_data.health_report(path)
+    if found is not None:
         count = health_tables.severities(found.report.findings)
         text = health_tables.summary_sentence(found.report) + (f" {count.capitalize()}." if count else "")
         severities = {f.severity for f in found.report.findings}
         (st.error if "error" in severities else st.warning if "warning" in severities else st.success)(text)
         return
-    status = tasks.latest(checkpoints_root(), command=command)
-    frame = cached_data.dataset(path).frame
-    files = sum(len({file_of(entry) for entry in frame[column] if entry}) for column in COLUMN.values())
-    if status is None and files <= widgets.CHECK_AT_ONCE:
-        scanning.start(health.PAGE, command, health.title(path))
-        st.rerun()
     if status is None:
         st.info(f"{plural(files, 'file')} to check, in the background{scanning.few_minutes(files)}.")
         arguments = (health.PAGE, command, health.title(path))

@@ -21,12 +21,14 @@ from eavdash.report.figures import health as figures
 from eavdash.report.figures import health_tables as tables
 from eavdash.store import checkpoints_root
 from eavdash.text import markdown, plural, visible
-from eavdash.ui import cached_data, scanning, tasks, widgets
+from eavdash.ui import address, cached_data, scanning, tasks, widgets
 
 if TYPE_CHECKING:
     from eavdash.health.report import Finding, HealthReport
 
 PAGE = "data_health"
+#: Of the widgets, also in the address; ``MANY``: their values are lists.
+NAMES, MANY = ("severity", "recordings_modality", "recordings_subject", "folds_protocol"), ("severity",)
 PINNED = {"Subject": st.column_config.Column(pinned=True)}  # stays in view on a phone
 FINDINGS_SHOWN = 10  # shown as text; the table below has all of them
 
@@ -110,10 +112,12 @@ def findings(found: Sequence[Finding]) -> None:
     there = [s for s in tables.SEVERITIES if any(f.severity == s for f in found)]
     names = {s: plural(sum(f.severity == s for f in found), tables.SEVERITIES[s]).capitalize() for s in there}
     key = f"{PAGE}_severity"
-    if st.session_state.get(f"{key}_of") != there:
+    before = st.session_state.get(f"{key}_of")
+    linked = [s for s in st.session_state.get(key) or [] if s in there]
+    if before != there and (before is not None or not linked):
         # A new report: select errors and warnings, or notes if there is nothing else.
-        st.session_state[f"{key}_of"] = there
-        st.session_state[key] = [s for s in there if s != "info"] or there
+        linked = [s for s in there if s != "info"] or there
+    st.session_state[f"{key}_of"], st.session_state[key] = there, linked
     chosen = st.pills(
         "Severity",
         there,
@@ -193,6 +197,7 @@ def recordings(report: HealthReport) -> None:
         left, right = st.columns(2)
         modality = widgets.segments("Modality", there, f"{PAGE}_recordings_modality", theme.label, container=left)
         names = list(dict.fromkeys(report.recordings["subject"]))
+        address.valid(f"{PAGE}_recordings_subject", names)
         subject = right.selectbox(
             "Subject",
             names,

@@ -45,7 +45,7 @@ def other_folder() -> None:
     """Show the field that opens another checkpoints folder, or the command that does."""
     if not edge.is_private():
         st.caption("Start the app with the folder that has them:")
-        st.code("eavdash app --checkpoints FOLDER", language=None)
+        st.code("eavdash app --checkpoints FOLDER", language=None, wrap_lines=True)
         return
     st.text_input("Checkpoints folder", placeholder="/data/checkpoints", key=FOLDER)
     if problem := st.session_state.pop(f"{FOLDER}_problem", ""):

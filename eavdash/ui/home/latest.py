@@ -47,13 +47,23 @@ def show(root: Path) -> None:
     if not names:
         st.caption("Results appear here as soon as the first run is done.")
         return
+    newest = StudyDir(root / names[0])
+    if len(names) == 1:  # side by side
+        left, right = st.columns([1, 2], gap="large")
+        with left:
+            st.subheader("Latest results", anchor=False)
+            with st.container(border=True):
+                _card(newest)
+        with right:
+            _next(newest)
+        return
     st.subheader("Latest results", anchor=False)
     for column, name in zip(st.columns(CARDS), names[:CARDS], strict=False):
         with column.container(border=True, height="stretch"):
             _card(StudyDir(root / name))
     if len(names) > CARDS:
         st.caption(f"And {plural(len(names) - CARDS, 'other study', 'other studies')}: choose one in the sidebar.")
-    _next(StudyDir(root / names[0]))
+    _next(newest)
 
 
 def _card(study: StudyDir) -> None:
