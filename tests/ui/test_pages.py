@@ -17,6 +17,9 @@ from eavdash.ui import widgets
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = {
+    "home": "pages/home/overview.py",
+    "docs": "pages/home/docs.py",
+    "add": "pages/data/add.py",
     "subjects": "pages/results/subjects.py",
     "statistics": "pages/results/statistics.py",
     "compare": "pages/results/compare.py",
@@ -48,7 +51,7 @@ def open_page(page: str, before: dict | None = None) -> AppTest:
     for key, value in (before or {}).items():
         app.session_state[key] = value
     app.run()
-    if page != "subjects":
+    if page != "home":
         app.query_params.clear()  # as a click in the navigation does
         app.switch_page(PAGES[page]).run()
     assert not app.exception, app.exception[0].stack_trace
