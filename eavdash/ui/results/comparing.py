@@ -27,7 +27,7 @@ def choose(study: StudyDir) -> StudyDir | None:
     """Show the other studies of the folder; return the chosen one, or None."""
     names = [each.name for each in studies(checkpoints_root()) if each.name != study.name]
     if not names:
-        st.info("There is no other study in this folder to compare with.")
+        st.info(f"There is no other study in this folder to compare {markdown(study.name)} with.")
         return None
     if st.session_state.get(f"{PAGE}_other") not in names:
         st.session_state[f"{PAGE}_other"] = None
