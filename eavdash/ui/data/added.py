@@ -1,4 +1,4 @@
-"""What the page Add data shows once a dataset is in the list: its check, its first trial, and where to go from here.
+"""The page Add data once a dataset is in the list: its check, its first trial, and where to go from here.
 
 In: the dataset's name and path. The check of all recordings is a background task, the one that the page Health reads.
 """

@@ -1,4 +1,4 @@
-"""What runs now and what failed, of all studies and tasks; polled while the home page is open.
+"""Runs and tasks of all studies that run now or have failed; polled while the home page is open.
 
 In: the checkpoints folder. Out: a line with a bar per study that is not finished, and a line with the reason per study
 with failures, each with the way to its runs.
