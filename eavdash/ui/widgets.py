@@ -38,6 +38,7 @@ LEVEL_HELP = (
 STUCK = "*See the runs* for the reason: fix it and press Retry there."
 CHECK_AT_ONCE = 1000  # files that the health page opens without confirmation
 LAUNCH, MONITOR, EXPLAIN = "pages/training/launch.py", "pages/training/monitor.py", "pages/explain/trial.py"
+SUBJECTS = "pages/results/subjects.py"
 
 
 def study_picker(root: Path) -> None:
@@ -216,7 +217,7 @@ def require_results(study: StudyDir, table: pd.DataFrame) -> None:
             st.info(f"Not all runs are done; only finished ones are shown. {line}.")
         elif waiting.empty:
             st.error(f"No run of this study has finished, and none is waiting or running. {line}. {STUCK}")
-        elif cached_runs.paused(study) and set(waiting["shown"]) <= {"queued", "blocked"}:
+        elif cached_runs.paused(study) and set(waiting["shown"]) <= {"queued", "waiting"}:
             st.info(f"This study is paused: results appear here once it is resumed and a run is done. {line}.")
         else:
             st.info(f"Results appear here as soon as the first run is done. {line}.")
