@@ -147,11 +147,13 @@ def plan_time_left(
 def expected_durations(study: StudyDir) -> dict[str, float]:
     """Return per kind the seconds that a whole run of the study would take, as :func:`plan_time_left` says.
 
-    Raises:
-        EavdashError: the study's files cannot be read.
+    Empty if nothing is known, or the study's own configuration cannot be read.
     """
-    document = study.study()
-    config = to_dict(recorded_config(document))
+    try:
+        document = study.study()
+        config = to_dict(recorded_config(document))
+    except (EavdashError, KeyError, TypeError):
+        return {}
     known, _ = _known_pace(study.path.parent, document.dataset.path, config)
     epochs = _epochs(config)
     return {str(kind): float(seconds) * epochs[str(kind).rstrip("*")] for kind, seconds in known.items()}

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import logging
+import math
 import os
 import sys
 import time
@@ -118,7 +119,7 @@ class _PhaseWriter:
     def __init__(self, run: RunDir, mine: dict[str, Any]) -> None:
         self._run, self._mine = run, {**mine, "state": "running"}
         self._now: tuple[str, int, int] = (STARTING, 0, 0)
-        self._written = 0.0
+        self._written = -math.inf
 
     @property
     def now(self) -> Phase:
@@ -131,10 +132,10 @@ class _PhaseWriter:
         self._now = (name, done, total)
         if time.monotonic() - self._written < PHASE_EVERY:
             return
-        self._written = time.monotonic()
         # Neither a full disk nor another attempt is noticed here: the heartbeat does that.
         with contextlib.suppress(EavdashError, OSError):
             self._run.update(self._mine, phase=self.now)
+        self._written = time.monotonic()
 
 
 def _observed(meter: Meter, phase: _PhaseWriter) -> Callable[[], dict[str, Any]]:

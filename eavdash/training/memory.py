@@ -60,7 +60,7 @@ def in_micro_batches(
     micro_batch: MicroBatchSize,
     compute: Callable[[Tensor], T],
     name: str,
-    report: Callable[[int, int], object] = lambda done, total: None,
+    report: Callable[[int, int], object] | None = None,
 ) -> list[T]:
     """Apply ``compute`` to successive micro-batches of ``rows``, smaller ones if memory runs out.
 
@@ -74,7 +74,8 @@ def in_micro_batches(
         try:
             done.append(compute(part))
             at += len(part)
-            report(at, len(rows))
+            if report is not None:
+                report(at, len(rows))
             continue
         except (RuntimeError, MemoryError) as error:
             if not out_of_memory(error):

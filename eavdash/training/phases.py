@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 
 from eavdash.store.status import TRAINING
 
@@ -32,13 +33,13 @@ def listening(listener: Listener | None) -> Iterator[None]:
         _listener.reset(token)
 
 
-def enter(name: str, done: int = 0, total: int = 0) -> Callable[[int, int], None]:
-    """Tell the listener which phase goes on; return a function that tells it how much is done, and of how much."""
+def enter(name: str, done: int = 0, total: int = 0) -> Callable[[int, int], object] | None:
+    """Tell the listener which phase goes on; return a function that tells it how much is done, and of how much.
+
+    None if nobody listens.
+    """
     listener = _listener.get()
-
-    def report(done: int, total: int) -> None:
-        if listener is not None:
-            listener(name, done, total)
-
-    report(done, total)
-    return report
+    if listener is None:
+        return None
+    listener(name, done, total)
+    return partial(listener, name)

@@ -180,7 +180,8 @@ def read_windows(context: RunContext, modality: str, channels: Sequence[str] = (
     if not recorded.any():
         return None
     config = context.config
-    load = partial(load_windows, report=phases.enter(phases.READING))
+    report = phases.enter(phases.READING)
+    load = partial(load_windows, report=report) if report else load_windows
     trials, values, unreadable = load_readable(context, modality, load)
     missing += unreadable
     if channels and tuple(values.meta["channels"]) != tuple(channels):

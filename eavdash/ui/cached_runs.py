@@ -138,7 +138,5 @@ def _snapshot(study: StudyDir) -> pd.DataFrame:
 
 @st.cache_data(ttl=60, max_entries=16, show_spinner=False, hash_funcs={StudyDir: lambda s: str(s.path)})
 def _expected_durations(study: StudyDir) -> dict[str, float]:
-    """Return ``estimates.expected_durations``; nothing if they are unknown."""
-    with contextlib.suppress(EavdashError, KeyError, TypeError):
-        return estimates.expected_durations(study)
-    return {}
+    """Return ``estimates.expected_durations``, at most a minute old."""
+    return estimates.expected_durations(study)

@@ -233,6 +233,8 @@ def show_states(study: store.StudyDir, frame: pd.DataFrame, as_json: bool) -> No
     frame, left = with_tested(frame, study), estimates.seconds_left(frame)
     if problem := damage(study):
         console.error(problem)
+    elif left.isna().any():
+        left = estimates.seconds_left(frame, estimates.expected_durations(study))
     if as_json:
         marks = [] if problem else [mark.text for mark in study_marks(study)]
         frame = frame.assign(left=left)
