@@ -36,7 +36,7 @@ def test_a_phase_is_written_at_most_once_a_second_and_ends_with_the_state(sandbo
     writer = worker._PhaseWriter(run, {"attempt": 1})
     for done in range(30):
         writer.enter("reading windows", done, 60)
-    assert run.status().doing == "reading windows"  # the first one; the others are the next heartbeat's
+    assert run.status().doing == "reading windows 0/60"  # the first one; the others are the next heartbeat's
     assert writer.now == Phase(name="reading windows", done=29, total=60)
     writer._written = -math.inf  # time passes
     writer.enter("reading windows", 40, 60)

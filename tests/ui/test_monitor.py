@@ -177,7 +177,7 @@ def test_failures_come_first_and_are_retried_together(
     study.run("s02-audio").update(reason="no space left")
     page = open_page("monitor")
     text = page_text(page).replace("\\", "")
-    assert "2 runs have failed. 1 run that needs others cannot start." in text
+    assert "2 runs have failed. 1 run is blocked." in text
     assert "- **2 · Audio**: no space left." in text
     page.button(key="training_monitor_retry_failed").click().run()
     assert asked == [("retry", ["s01-audio", "s02-audio"])]

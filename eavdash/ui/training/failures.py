@@ -33,7 +33,7 @@ def show_failures(study: StudyDir, table: pd.DataFrame, choose: Callable[[list[s
         said.append(f"the files of {plural(int(counts['damaged']), 'run')} are damaged")
     head = with_stop(" and ".join(said))
     if blocked:
-        head += f" {plural(blocked, 'run that needs', 'runs that need')} others cannot start."
+        head += f" {plural(blocked, 'run is', 'runs are')} blocked."
     with st.container(border=True, key=f"{PAGE}_failures"):
         with st.container(horizontal=True, vertical_alignment="center"):
             st.markdown(f"**{head[0].upper()}{head[1:]}**", width="content")
