@@ -83,6 +83,11 @@ def plural(number: int, noun: str, nouns: str = "") -> str:
     return f"{number:,} {noun if number == 1 else nouns or f'{noun}s'}"
 
 
+def with_stop(text: str) -> str:
+    """Return a sentence with a full stop, unless it is empty or ends with punctuation already."""
+    return text if not text or text[-1] in ".!?:…" else f"{text}."
+
+
 def size(number: int) -> str:
     """Return a number of bytes as text, such as ``12 GB`` or ``2.0 kB``."""
     value, unit = float(max(0, number)), "B"

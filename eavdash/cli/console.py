@@ -248,7 +248,9 @@ def run_progress() -> Iterator[Callable[[pd.DataFrame], None]]:
                 if state == "running" and name not in tasks:
                     tasks[name] = progress.add_task(name, total=None, what="")
                 if name in tasks:
-                    progress.update(tasks[name], completed=row["epoch"], total=row["epochs"] or None, what=state)
+                    progress.update(
+                        tasks[name], completed=row["epoch"], total=row["epochs"] or None, what=row["phase"] or state
+                    )
                     if state != "running":
                         progress.remove_task(tasks.pop(name))
             done = int((frame["shown"] == "done").sum())

@@ -21,7 +21,7 @@ from eavdash.config.schema import Execution
 from eavdash.errors import EavdashError
 from eavdash.jobs.slots import GPU_PARTS, need_of, this_machine
 from eavdash.jobs.snapshot import snapshot
-from eavdash.store import studies
+from eavdash.store import StudyDir, studies
 from eavdash.store.documents import RunConfig
 from eavdash.text import plural
 
@@ -86,12 +86,16 @@ def pace(table: pd.DataFrame) -> pd.DataFrame:
     return medians.sort_values("done").drop_duplicates("kind", keep="last").set_index("kind")[["whole", "epoch"]]
 
 
-def seconds_left(table: pd.DataFrame) -> pd.Series:
+def seconds_left(table: pd.DataFrame, expected: Mapping[str, float] | None = None) -> pd.Series:
     """Return the remaining computing time of each run in seconds: 0 for one that has ended, NaN if unknown.
 
-    Waiting time is not included. A run that does not respond is unknown until the queue has resumed it.
+    Waiting time is not included. A run that does not respond is unknown until the queue has resumed it. ``expected``:
+    :func:`expected_durations`, for the kinds of which the table itself tells nothing yet.
     """
-    whole = kinds(table).map(pace(table)["whole"])
+    kind = kinds(table)
+    whole = kind.map(pace(table)["whole"])
+    if expected:
+        whole = whole.fillna(kind.map(expected))
     ended, running = table["ended"], table["shown"] == "running"
     epochs = table["epochs"].where(table["epochs"] > 0)
     gone = (table["epoch"] - table["from_epoch"]).where(lambda n: n > 0)
@@ -104,11 +108,14 @@ def seconds_left(table: pd.DataFrame) -> pd.Series:
     return left.where(table["shown"] != "not responding").where(~ended, 0.0)
 
 
-def study_time_left(table: pd.DataFrame, left: pd.Series | None = None) -> Estimate:
-    """Return the time until all runs of a study have ended, with as many running at once as now."""
+def study_time_left(table: pd.DataFrame, left: pd.Series | None = None, capacity: int = 0) -> Estimate:
+    """Return the time until all runs of a study have ended, with as many running at once as now.
+
+    While none is running, ``capacity`` runs at once are assumed (0: the time is unknown).
+    """
     left = seconds_left(table) if left is None else left
     open_runs = left[~table["ended"]]
-    parallel_runs = int((table["shown"] == "running").sum())
+    parallel_runs = int((table["shown"] == "running").sum()) or min(capacity, len(open_runs))
     known = open_runs.dropna()
     if open_runs.empty:
         return Estimate(0.0)
@@ -125,6 +132,35 @@ def plan_time_left(
     ``config``: a study's configuration as JSON; ``runs``: the config.json of each run. All studies under ``root`` are
     searched; runs with another architecture, window, protocol or batch size are ignored.
     """
+    known, basis = _known_pace(root, dataset, config)
+    if known.empty or not runs:
+        return Estimate(None if runs else 0.0, parallel_runs)
+    planned = pd.DataFrame([(r.stage, r.subject) for r in runs], columns=["stage", "subject"])
+    seconds = (kinds(planned).map(known) * planned["stage"].map(_epochs(config))).dropna()
+    if seconds.empty:
+        return Estimate(None, parallel_runs)
+    return Estimate(
+        _parallel_duration(seconds, parallel_runs), parallel_runs, at_least=len(seconds) < len(planned), basis=basis
+    )
+
+
+def expected_durations(study: StudyDir) -> dict[str, float]:
+    """Return per kind the seconds that a whole run of the study would take, as :func:`plan_time_left` says.
+
+    Empty if nothing is known, or the study's own configuration cannot be read.
+    """
+    try:
+        document = study.study()
+        config = to_dict(recorded_config(document))
+    except (EavdashError, KeyError, TypeError):
+        return {}
+    known, _ = _known_pace(study.path.parent, document.dataset.path, config)
+    epochs = _epochs(config)
+    return {str(kind): float(seconds) * epochs[str(kind).rstrip("*")] for kind, seconds in known.items()}
+
+
+def _known_pace(root: Path, dataset: str, config: Mapping[str, Any]) -> tuple[pd.Series, str]:
+    """Return the seconds of an epoch per kind, from finished runs on the same recordings, and a text on these runs."""
     tables, names = [], []
     for study in studies(root):
         try:
@@ -140,20 +176,19 @@ def plan_time_left(
         if len(table):
             tables.append(table)
             names.append(study.name)
-    if not tables or not runs:
-        return Estimate(None if runs else 0.0, parallel_runs)
-    known = pace(pd.concat(tables, ignore_index=True))["epoch"]
-    planned = pd.DataFrame([(r.stage, r.subject) for r in runs], columns=["stage", "subject"])
-    trained = {s: config["train"][s] for s in STAGES}
-    epochs = planned["stage"].map({s: 1 if t.get("fit") == "linear" else int(t["epochs"]) for s, t in trained.items()})
-    seconds = (kinds(planned).map(known) * epochs).dropna()
-    if seconds.empty:
-        return Estimate(None, parallel_runs)
-    count = sum(map(len, tables))
-    basis = f"based on {plural(count, 'finished run')} of the same kind in {', '.join(names[:3])}"
-    return Estimate(
-        _parallel_duration(seconds, parallel_runs), parallel_runs, at_least=len(seconds) < len(planned), basis=basis
+    if not tables:
+        return pd.Series(dtype=float), ""
+    count = plural(sum(map(len, tables)), "finished run")
+    return (
+        pace(pd.concat(tables, ignore_index=True))["epoch"],
+        f"based on {count} of the same kind in {', '.join(names[:3])}",
     )
+
+
+def _epochs(config: Mapping[str, Any]) -> dict[str, int]:
+    """Return the number of epochs that a run of each stage counts; a linear fit counts as one."""
+    trained = {s: config["train"][s] for s in STAGES}
+    return {s: 1 if t.get("fit") == "linear" else int(t["epochs"]) for s, t in trained.items()}
 
 
 def max_parallel_runs(settings: Execution) -> int:

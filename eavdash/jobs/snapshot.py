@@ -39,6 +39,7 @@ COLUMNS = {
     "seed": "int64",
     "state": "str",
     "shown": "str",
+    "phase": "str",
     "epoch": "int64",
     "epochs": "int64",
     "reason": "str",
@@ -71,7 +72,8 @@ def snapshot(study: StudyDir, runs: Sequence[str] | None = None) -> pd.DataFrame
     """Return one row per run, sorted by name.
 
     Columns: run, unit, subject ("" across subjects), stage, fold, seed, state, shown (the state, "not responding", or
-    "damaged": done, but a result file is missing or changed), epoch, epochs, reason, attempt, accuracy (of test
+    "damaged": done, but a result file is missing or changed, "waiting": for runs that it needs), phase (what it does,
+    empty unless it is running), epoch, epochs, reason, attempt, accuracy (of test
     trials, 0..1, NaN before), started, finished, heartbeat (seconds since 1970, NaN before), ended (it will not change
     by itself), from_epoch (after which the attempt started), executor, host, priority, stopping (being cancelled); and
     the usage of a running run: cpu (percent of one core), memory, peak (bytes), gpu (percent), gpu_memory (bytes), NaN
@@ -270,6 +272,7 @@ def _row(name: str, configured: tuple[Any, ...], live: LiveStatus) -> tuple[Any,
         *configured,
         status.state,
         live.shown,
+        status.doing if live.shown == "running" else "",
         status.epoch,
         status.epochs,
         live.reason,

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import logging
+import math
 import os
 import sys
 import time
@@ -44,7 +45,10 @@ from eavdash.store import RunDir, StudyDir, locks
 from eavdash.store.atomic import boot_clock, host
 from eavdash.store.own_files import own_file
 from eavdash.store.readable import restrict_data_folders
-from eavdash.store.status import JobRecord, RunStatus
+from eavdash.store.status import STARTING, JobRecord, Phase, RunStatus
+
+#: Least seconds between two writes of the phase; heartbeats write it in between.
+PHASE_EVERY = 1.0
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -90,8 +94,9 @@ def _compute(run: RunDir, by_hand: bool) -> int:
         # What neither the planner nor the one who asked for the run may read, a document cannot add.
         restrict_data_folders(status.folders)
         restrict_data_folders(StudyDir.of(run).study().dataset.folders)
-        with Heartbeat(run, mine, _observed(Meter())):
-            _train(run, status.execution)
+        phase = _PhaseWriter(run, mine)
+        with Heartbeat(run, mine, _observed(Meter(), phase)):
+            _train(run, status.execution, phase.enter)
         left_out = found_sentence(run.config())
         run.transition("done", expect=mine, checksums=run.seal(), finished=time.time(), reason=left_out)
         # Only now: a run that is killed before it is done must be able to resume.
@@ -108,12 +113,37 @@ def _compute(run: RunDir, by_hand: bool) -> int:
         return _fail(run, mine, str(error) if own else f"{type(error).__name__}: {error}")
 
 
-def _observed(meter: Meter) -> Callable[[], dict[str, Any]]:
-    """Return a function that measures the usage for a heartbeat."""
+class _PhaseWriter:
+    """What the run does, for status.json."""
+
+    def __init__(self, run: RunDir, mine: dict[str, Any]) -> None:
+        self._run, self._mine = run, {**mine, "state": "running"}
+        self._now: tuple[str, int, int] = (STARTING, 0, 0)
+        self._written = -math.inf
+
+    @property
+    def now(self) -> Phase:
+        """The phase as last entered."""
+        name, done, total = self._now
+        return Phase(name=name, done=done, total=total)
+
+    def enter(self, name: str, done: int, total: int) -> None:
+        """Record a phase; it is written at once unless another one was within :data:`PHASE_EVERY`."""
+        self._now = (name, done, total)
+        if time.monotonic() - self._written < PHASE_EVERY:
+            return
+        # Neither a full disk nor another attempt is noticed here: the heartbeat does that.
+        with contextlib.suppress(EavdashError, OSError):
+            self._run.update(self._mine, phase=self.now)
+        self._written = time.monotonic()
+
+
+def _observed(meter: Meter, phase: _PhaseWriter) -> Callable[[], dict[str, Any]]:
+    """Return a function that measures the usage and names the phase for a heartbeat."""
 
     def fields() -> dict[str, Any]:
         usage = meter.now()
-        return {"usage": usage, "peak": usage.peak}
+        return {"usage": usage, "peak": usage.peak, "phase": phase.now}
 
     return fields
 
@@ -181,7 +211,7 @@ def _mark_running(run: RunDir, by_hand: bool) -> RunStatus:
     return run.transition("running", **fields)
 
 
-def _train(run: RunDir, execution: dict[str, Any]) -> None:
+def _train(run: RunDir, execution: dict[str, Any], phase: Callable[[str, int, int], None]) -> None:
     # Imported here: errors above must not wait for torch, and the heartbeat is already running.
     from eavdash.training.run import train_run
 
@@ -194,7 +224,7 @@ def _train(run: RunDir, execution: dict[str, Any]) -> None:
 
         if torch.cuda.is_available():
             torch.cuda.set_per_process_memory_fraction(float(share))
-    train_run(run, device=device, threads=settings.threads, execution=settings)
+    train_run(run, device=device, threads=settings.threads, execution=settings, phase=phase)
 
 
 def _fail(run: RunDir, mine: dict[str, Any], reason: str) -> int:

@@ -56,6 +56,7 @@ STATE_COLOURS = {
     "done": "#2E8B6B",
     "running": "#0072B2",
     "queued": "#8A8A8A",
+    "waiting": "#8A8A8A",
     "blocked": "#8A8A8A",
     "failed": "#C8442C",
     "damaged": "#C8442C",

@@ -11,6 +11,7 @@ be inherent in a recording (a face reveals the person) rather than a mistake.
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from typing import Any
@@ -29,6 +30,8 @@ from eavdash.store import StudyDir
 from eavdash.store.record import FIRST, UNWRITTEN, Part, Record, Whole, read_record, write_record
 
 PROBES = ("shuffled", "time", "identity")
+#: Gain over chance from which the time-only score explains a good part of an accuracy, in fractions.
+MATTERS = 0.1
 
 
 class Finding(Part):
@@ -41,6 +44,7 @@ class Finding(Part):
     line: float  # accuracy above which guessing is rejected
     above: bool
     chance: float | None = UNWRITTEN
+    p: float | None = UNWRITTEN  # one-sided, of guessing; of the probe ``time``
     stage: str | None = UNWRITTEN  # whose encoder was trained again
     of: str | None = UNWRITTEN  # what the classifier of the subject read
     made: str | None = UNWRITTEN  # ISO 8601
@@ -94,6 +98,7 @@ def finding(
         classes: number of classes. majority: share of the most frequent class among the items.
     """
     line = chance_line(independent, classes, majority=majority)
+    chance = max(1 / classes, majority)
     made = Finding(
         sentence="",
         accuracy=accuracy,
@@ -101,10 +106,21 @@ def finding(
         independent=independent,
         line=line,
         above=bool(accuracy > line),
-        chance=max(1 / classes, majority),
+        chance=chance,
+        **({"p": guess_p(accuracy, independent, chance)} if name == "time" else {}),
         **more,
     )
     return made.replace(sentence=_sentence(name, made))
+
+
+def guess_p(accuracy: float, n: int, chance: float) -> float:
+    """Return the probability that guessing, right with probability ``chance``, reaches an accuracy over n items."""
+    if n <= 0 or chance >= 1:
+        return 1.0
+    from scipy.special import bdtrc
+
+    hits = math.floor(accuracy * n + 1e-9)
+    return float(bdtrc(hits - 1, n, chance)) if hits > 0 else 1.0
 
 
 def time_only(study: StudyDir) -> Finding:
@@ -185,11 +201,17 @@ def _sentence(name: str, found: Finding) -> str:
             return result + "at chance, but there are too few groups to detect a small leak."
         return result + "at chance, as expected."
     if name == "time":
+        chance = found.chance or 0.0
         position = "A trial's position in the session alone (by the order of trial names)"
-        result = f"{position} scores {score} (n = {found.n} trials, chance line {line}): "
-        if found.above:
-            return result + "time predicts the emotion here, so accuracies must be compared with this score."
-        return result + "time does not predict the emotion under this protocol."
+        result = (
+            f"{position} scores {score}, {100 * (found.accuracy - chance):+.0f} points from chance "
+            f"(n = {found.n} trials, p {'< 0.001' if (found.p or 0) < 0.001 else f'= {found.p:.3f}'}): "
+        )
+        if not found.above:
+            return result + "time does not predict the label under this protocol."
+        if found.accuracy - chance < MATTERS:
+            return result + "a small effect of time, which explains no accuracy that is well above this score."
+        return result + "time predicts the label here, so accuracies must be compared with this score."
     result = f"A linear classifier identifies the subject with {score} from {found.of} (chance line {line}): "
     if found.above:
         return result + "within-subject scores say nothing about new subjects."

@@ -2,8 +2,9 @@
 
 :class:`JobStatus` and the changes of state also hold for background tasks (:mod:`eavdash.store.task`).
 
-"Paused" is not a state of a run but of its study. "Not responding" is not a state either: it is derived here from the
-run's lock and heartbeat. "Damaged" (done, but a result file is missing or changed) is derived by
+"Paused" is not a state of a run but of its study. "Waiting" (blocked, by runs that may still be done) and "not
+responding" are not states either: they are derived here, the latter from the run's lock and heartbeat. "Damaged" (done,
+but a result file is missing or changed) is derived by
 :meth:`eavdash.store.RunDir.live_status`.
 """
 
@@ -35,6 +36,8 @@ TRANSITIONS: dict[str, frozenset[str]] = {
 #: Seconds between a worker's heartbeats; age of the last one at which a run is shown as not responding.
 HEARTBEAT_EVERY = 2.0
 HEARTBEAT_LOST = 10.0
+#: Names of the phases in which a run starts and in which its epochs are counted.
+STARTING, TRAINING = "starting", "training"
 #: Attempts that a run's history keeps.
 HISTORY = 50
 
@@ -56,6 +59,14 @@ class Usage(Part):
     peak: Whole | None = None
     gpu: float | None = None
     gpu_memory: Whole | None = None
+
+
+class Phase(Part):
+    """What a running run does: a name and, where it is counted, how much is done; of training, the epochs."""
+
+    name: str = ""
+    done: Whole = 0
+    total: Whole = 0
 
 
 class Attempt(Part):
@@ -117,6 +128,7 @@ class RunStatus(JobStatus):
     kills: Whole = 0
     killed_epoch: Whole = -1
     from_epoch: Whole = 0
+    phase: Phase | None = None  # only while it is running
     usage: Usage = Usage()
     peak: Whole | None = None
     accuracy: float | None = None
@@ -133,13 +145,32 @@ class RunStatus(JobStatus):
         return (self.state == "blocked" and bool(self.blocked_by)) or super().ended
 
     @property
+    def named(self) -> str:
+        """The state for users: one that waits for runs of which none has failed is "waiting", not "blocked"."""
+        return "waiting" if self.state == "blocked" and not self.blocked_by else self.state
+
+    @property
+    def doing(self) -> str:
+        """What a running run does, such as ``reading windows 40/60`` or ``epoch 3 of 15``; empty if it is not known."""
+        if self.state != "running" or self.phase is None:
+            return ""
+        name, done, total = self.phase.name, self.phase.done, self.phase.total
+        if name == TRAINING:  # the phase is written more rarely than the epochs
+            return f"epoch {min(max(done, self.epoch) + 1, total)} of {total}"
+        return f"{name} {done}/{total}" if total else name
+
+    @property
     def job_name(self) -> str:
         """The name of its job in the executor's queue; empty if it has none."""
         return self.job.name if self.job else ""
 
     def changed_to(self, state: str, fields: Mapping[str, Any]) -> Self:
-        """Return the status after a change to ``state`` with ``fields``; an attempt that it ends joins the history."""
-        after = super().changed_to(state, fields)
+        """Return the status after a change to ``state`` with ``fields``; an attempt that it ends joins the history.
+
+        Every change of state ends the phase, so that none outlives its process.
+        """
+        phase = Phase(name=STARTING) if state == "running" else None
+        after = super().changed_to(state, {"phase": phase, **fields})
         if self.state != "running" or state == "running":
             return after
         attempt = Attempt(
@@ -158,7 +189,7 @@ class RunStatus(JobStatus):
 
 @dataclass(frozen=True)
 class LiveStatus:
-    """A run's status and what is observed now: ``shown`` is its state, "not responding" or "damaged"."""
+    """A run's status and what is observed now: ``shown`` is its state, "waiting", "not responding" or "damaged"."""
 
     status: RunStatus
     shown: str
@@ -168,7 +199,7 @@ class LiveStatus:
 def observed(path: Path, status: RunStatus) -> LiveStatus:
     """Return what is observed of the run in folder ``path``."""
     if status.state != "running":
-        return LiveStatus(status, status.state, status.reason)
+        return LiveStatus(status, status.named, status.reason)
     here = status.host == host()
     if here and not is_locked(path / ".lock"):
         reason = "its process is gone; the queue will resume it from the last finished epoch"

@@ -163,7 +163,7 @@ def _scan(path: str, stamp: int) -> _RunScan | None:
     try:
         run.config()
         status = run.status()
-        state, submitted = str(status.state), bool(status.submission)
+        state, submitted = status.named, bool(status.submission)
         unfinished = not status.ended and (submitted or state == "running")
         if state == "done":
             files += run.result_files(status)

@@ -39,7 +39,7 @@ from eavdash.models.base import last_linear
 from eavdash.models.people import read_people
 from eavdash.results.tables import BESIDE
 from eavdash.results.timeonly import positions, votes
-from eavdash.training import evaluate
+from eavdash.training import evaluate, phases
 from eavdash.training.baselines import majority
 from eavdash.training.frozen import input_of
 from eavdash.training.linear import LinearFit, fit_linear
@@ -72,7 +72,8 @@ def write_baselines(context: RunContext, windows: Windows) -> None:
         return
     makers = _makers(context, windows)
     tables, notes = [], {}
-    for name in BESIDE[context.stage]:
+    for number, name in enumerate(BESIDE[context.stage]):
+        phases.enter(phases.BASELINES, number, len(BESIDE[context.stage]))
         if context.should_stop():
             raise StoppedError
         start = time.monotonic()

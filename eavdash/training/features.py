@@ -29,7 +29,7 @@ from eavdash.store import RunDir
 from eavdash.store.atomic import sha256, write_atomic
 from eavdash.store.private import private_folder
 from eavdash.store.regular import open_regular
-from eavdash.training import inputs
+from eavdash.training import inputs, phases
 from eavdash.training.memory import MicroBatchSize, in_micro_batches
 from eavdash.training.precision import autocast, resolve_precision
 from eavdash.training.run_context import Windows
@@ -108,8 +108,9 @@ def _compute(
         return {key: value.cpu().numpy() for key, value in found.items()}
 
     micro_batch = MicroBatchSize(batch, batch)
+    report = phases.enter(phases.COMPUTING)
     limit_frozen_to_budget(compute, rows, micro_batch, execution, device, name)
-    parts = in_micro_batches(rows, micro_batch, compute, name)
+    parts = in_micro_batches(rows, micro_batch, compute, name, report)
     arrays = {key: np.concatenate([part[key] for part in parts]) for key in ("tokens", "mask", "logits")}
     for key in ("tokens", "logits"):
         check_finite(float(np.abs(arrays[key]).max()), name, f"number in the encoder's {key}")

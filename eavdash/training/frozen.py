@@ -22,7 +22,7 @@ from eavdash.config.schema import Execution, TrainConfig
 from eavdash.errors import TrainingError
 from eavdash.models.base import last_linear
 from eavdash.models.layers import masked_mean
-from eavdash.training import headphase, resume
+from eavdash.training import headphase, phases, resume
 from eavdash.training.checkpoint import Checkpoint
 from eavdash.training.linear import fit_linear
 from eavdash.training.loading import Source
@@ -80,6 +80,7 @@ def fit_head(
     current = headphase.head_source(model, watched, used, micro_batch, precision, name, execution)
     if should_stop():
         raise StoppedError
+    phases.enter(phases.FITTING)
     features = _inputs_of(layer, model, current, used, micro_batch, precision, name)
     at_train, at_validation = range(len(train)), range(len(train), len(used))
     labels = source.labels.numpy()[used]

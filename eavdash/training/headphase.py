@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from eavdash.config.schema import Execution
 from eavdash.models.base import Encoder
+from eavdash.training import phases
 from eavdash.training.loading import ModelOutput, Source
 from eavdash.training.memory import MicroBatchSize, in_micro_batches
 from eavdash.training.precision import autocast, device_of
@@ -124,8 +125,9 @@ def head_source(
     if compute(wanted[:1]) is None:
         log.info("%s: this encoder cannot be split; each head-only epoch computes its frozen part again", name)
         return Unaugmented(source)
+    report = phases.enter(phases.COMPUTING)
     limit_frozen_to_budget(compute, wanted, micro_batch, execution, device, name)
-    parts = cast("list[tuple[Tensor, Tensor]]", in_micro_batches(wanted, micro_batch, compute, name))
+    parts = cast("list[tuple[Tensor, Tensor]]", in_micro_batches(wanted, micro_batch, compute, name, report))
     features, mask = torch.cat([f for f, _ in parts]), torch.cat([m for _, m in parts])
     check_finite(float(features.abs().max()), name, "feature of the frozen encoder")
     log.info("%s: cached the frozen encoder's features of %d windows for the head-only epochs", name, len(wanted))

@@ -27,7 +27,7 @@ from torch.nn import functional as F
 
 from eavdash.config.schema import Execution, TrainConfig
 from eavdash.models.seeds import Seeder, generator
-from eavdash.training import headphase, resume, warmup
+from eavdash.training import headphase, phases, resume, warmup
 from eavdash.training.batching import epoch_batches
 from eavdash.training.checkpoint import Checkpoint
 from eavdash.training.loading import Source, stream
@@ -141,10 +141,14 @@ def fit(
                 if not continued:
                     warmup.limit_to_budget(model, source, train, micro_batch, execution, precision, name)
                 if execution.compile:
+                    phases.enter(phases.COMPILING)
                     compiled = warmup.compile_model(model, source, train, micro_batch, precision, name)
             optimiser = optimiser_of(model, settings, rules.decay_all)
             if continued and state is not None:
                 optimiser.load_state_dict(state["optimiser"])
+        if checkpoint:
+            before = len(checkpoint.before)
+            phases.enter(phases.TRAINING, before + epoch - 1, before + settings.epochs)
         task = _Task(model, current, settings, rules, micro_batch, precision, name, seed, should_stop)
         loss, accuracy, rate = _epoch(task, optimiser, train, epoch, head_epochs)
         row: dict[str, Any] = {"epoch": epoch, "loss": loss, "accuracy": accuracy}

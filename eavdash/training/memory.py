@@ -55,10 +55,17 @@ def halve(size: int, name: str, what: str, error: BaseException) -> int:
     return half
 
 
-def in_micro_batches(rows: Tensor, micro_batch: MicroBatchSize, compute: Callable[[Tensor], T], name: str) -> list[T]:
+def in_micro_batches(
+    rows: Tensor,
+    micro_batch: MicroBatchSize,
+    compute: Callable[[Tensor], T],
+    name: str,
+    report: Callable[[int, int], object] | None = None,
+) -> list[T]:
     """Apply ``compute`` to successive micro-batches of ``rows``, smaller ones if memory runs out.
 
     ``compute`` must depend on its rows only, because a micro-batch that did not fit is repeated in smaller ones.
+    ``report`` is called with the number of rows done and of all.
     """
     done: list[T] = []
     at = 0
@@ -67,6 +74,8 @@ def in_micro_batches(rows: Tensor, micro_batch: MicroBatchSize, compute: Callabl
         try:
             done.append(compute(part))
             at += len(part)
+            if report is not None:
+                report(at, len(rows))
             continue
         except (RuntimeError, MemoryError) as error:
             if not out_of_memory(error):

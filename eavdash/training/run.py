@@ -18,6 +18,7 @@ from eavdash.errors import TrainingError
 from eavdash.models.seeds import reproducible
 from eavdash.results.trial_scores import write_scores
 from eavdash.store import RunDir
+from eavdash.training import phases
 from eavdash.training.encoder_baselines import write_baselines
 from eavdash.training.loop import Report, StoppedError
 from eavdash.training.memory import out_of_memory
@@ -34,6 +35,7 @@ def train_run(
     execution: Execution | None = None,
     report: Report | None = None,
     should_stop: Callable[[], bool] = lambda: False,
+    phase: phases.Listener | None = None,
 ) -> bool:
     """Train and test one run, resuming after its last finished epoch if it was interrupted.
 
@@ -43,6 +45,7 @@ def train_run(
         execution: compilation and memory budget; its device and threads are ignored in favour of the ones above.
         report: called with the line of metrics.jsonl after each epoch.
         should_stop: called before every batch; if it returns True, the run ends and keeps its finished epochs.
+        phase: told what the run does (:mod:`eavdash.training.phases`).
 
     Returns:
         True if the run finished, False if ``should_stop()`` ended it early.
@@ -51,7 +54,7 @@ def train_run(
         EavdashError: the run failed.
     """
     where = torch_device(device)
-    with reproducible(where, threads):
+    with reproducible(where, threads), phases.listening(phase):
         context = open_run_context(run, where, report, should_stop)
         if execution is not None:
             context = replace(context, execution=execution)

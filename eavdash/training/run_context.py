@@ -7,6 +7,7 @@ import json
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from eavdash.models.seeds import Seeder, seeder
 from eavdash.results.columns import study_table
 from eavdash.store import RunDir, StudyDir
 from eavdash.store.documents import RunConfig
+from eavdash.training import phases
 from eavdash.training.loop import Report
 from eavdash.training.person_scaling import scaled_by_person
 from eavdash.training.unreadable import load_readable
@@ -178,11 +180,13 @@ def read_windows(context: RunContext, modality: str, channels: Sequence[str] = (
     if not recorded.any():
         return None
     config = context.config
-    trials, values, unreadable = load_readable(context, modality, load_windows)
+    report = phases.enter(phases.READING)
+    load = partial(load_windows, report=report) if report else load_windows
+    trials, values, unreadable = load_readable(context, modality, load)
     missing += unreadable
     if channels and tuple(values.meta["channels"]) != tuple(channels):
         config = from_dict({**to_dict(config), "eeg": {**to_dict(config)["eeg"], "channels": list(channels)}})
-        values = load_windows(trials.drop(columns="split"), modality, config, context.run.study.cache_dir)
+        values = load(trials.drop(columns="split"), modality, config, context.run.study.cache_dir)
     values, people = scaled_by_person(values, context.trials, config, context.run.name)
     # Positions among all trials give fusion the same order in every modality, also where recordings are missing.
     order = context.trials[["subject", "trial", "split"]].assign(place=np.arange(len(context.trials)))

@@ -18,7 +18,7 @@ from eavdash.models import build, packaged, weights
 from eavdash.models.base import Encoder, to_encoder_input
 from eavdash.models.people import People
 from eavdash.store import RunDir
-from eavdash.training import evaluate, frozen, headphase, inputs
+from eavdash.training import evaluate, frozen, headphase, inputs, phases
 from eavdash.training.checkpoint import Checkpoint
 from eavdash.training.loading import ModelOutput, Source
 from eavdash.training.loop import RECIPES, Fitted, fit
@@ -161,6 +161,7 @@ def train_encoder(context: RunContext) -> Windows:
 def _predictions(
     context: RunContext, model: nn.Module, source: WindowSource, index: pd.DataFrame, fitted: Fitted
 ) -> pd.DataFrame:
+    phases.enter(phases.TESTING)
     predicted = evaluate.predict(
         model, source, range(len(index)), fitted.micro_batch.evaluation, fitted.precision, context.run.name
     )

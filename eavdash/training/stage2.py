@@ -29,7 +29,7 @@ from eavdash.models.people import read_people
 from eavdash.models.transformer_fusion import TransformerFusion
 from eavdash.results.tables import BESIDE
 from eavdash.store.atomic import sha256
-from eavdash.training import baselines, evaluate
+from eavdash.training import baselines, evaluate, phases
 from eavdash.training.calibration import Calibration, fit_temperature
 from eavdash.training.checkpoint import Checkpoint
 from eavdash.training.coalitions import write_coalitions
@@ -107,6 +107,7 @@ def train_fusion(context: RunContext) -> None:
     if context.config.fusion.calibrate:
         calibration = _calibrate(context, model, whole, last, validation, micro_batch)
         context.describe(calibration=asdict(calibration))
+    phases.enter(phases.TESTING)
     every = range(len(joined.index))
     predicted = evaluate.predict(
         whole, last, every, micro_batch.evaluation, context.settings.precision, context.run.name
@@ -244,6 +245,7 @@ def _baselines(
     predictions: pd.DataFrame,
 ) -> pd.DataFrame:
     """Return rows like the predictions' window rows for each baseline, with the column ``stage``."""
+    phases.enter(phases.BASELINES)
     joined = source.joined
     table = partial(table_of, context, joined.index)
     given = joined.logits, joined.masks

@@ -13,8 +13,9 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
+from eavdash.config.convert import execution_of
 from eavdash.config.schema import Execution, Selection, StudyConfig
-from eavdash.errors import IntegrityError
+from eavdash.errors import EavdashError, IntegrityError
 from eavdash.jobs import estimates, obstacle
 from eavdash.jobs import snapshot as run_states
 from eavdash.jobs.tested import with_tested
@@ -96,6 +97,16 @@ def search_log(run: RunDir, text: str) -> logs.LogMatches:
     return logs.search(run.log_file, text)
 
 
+def capacity(study: StudyDir, table: pd.DataFrame) -> int:
+    """Return how many of a study's waiting runs can be computed at once; 0 if it is unknown or the study is paused."""
+    waiting = table.loc[table["state"] == "queued", "run"]
+    if waiting.empty or paused(study):
+        return 0
+    with contextlib.suppress(EavdashError):
+        return parallel_runs(execution_of(study.run(waiting.iloc[0]).status().execution))
+    return 0
+
+
 @st.cache_data(ttl=600, max_entries=32, show_spinner=False)
 def parallel_runs(settings: Execution) -> int:
     """Return the number of runs that can be computed at the same time; the machine is asked once in ten minutes."""
@@ -119,4 +130,13 @@ def overview(root: Path) -> pd.DataFrame:
 @st.cache_resource(ttl=0.4, max_entries=16, show_spinner=False)  # not copied, unlike data: up to 10,000 rows
 def _snapshot(study: StudyDir) -> pd.DataFrame:
     table = run_states.snapshot(study)
-    return with_tested(table, study).assign(left=estimates.seconds_left(table))
+    left = estimates.seconds_left(table)
+    if left.isna().any() and (expected := _expected_durations(study)):
+        left = estimates.seconds_left(table, expected)
+    return with_tested(table, study).assign(left=left)
+
+
+@st.cache_data(ttl=60, max_entries=16, show_spinner=False, hash_funcs={StudyDir: lambda s: str(s.path)})
+def _expected_durations(study: StudyDir) -> dict[str, float]:
+    """Return ``estimates.expected_durations``, at most a minute old."""
+    return estimates.expected_durations(study)

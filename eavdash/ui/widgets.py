@@ -223,7 +223,7 @@ def require_results(study: StudyDir, table: pd.DataFrame) -> None:
             st.info(f"Not all runs are done; only finished ones are shown. {line}.")
         elif waiting.empty:
             st.error(f"No run of this study has finished, and none is waiting or running. {line}. {STUCK}")
-        elif cached_runs.paused(study) and set(waiting["shown"]) <= {"queued", "blocked"}:
+        elif cached_runs.paused(study) and set(waiting["shown"]) <= {"queued", "waiting"}:
             st.info(f"This study is paused: results appear here once it is resumed and a run is done. {line}.")
         else:
             st.info(f"Results appear here as soon as the first run is done. {line}.")

@@ -13,7 +13,14 @@ from fake_study import make_study
 from eavdash.config.convert import to_dict, with_settings
 from eavdash.config.presets import preset
 from eavdash.config.schema import Execution
-from eavdash.jobs.estimates import duration, max_parallel_runs, plan_time_left, seconds_left, study_time_left
+from eavdash.jobs.estimates import (
+    duration,
+    expected_durations,
+    max_parallel_runs,
+    plan_time_left,
+    seconds_left,
+    study_time_left,
+)
 from eavdash.jobs.snapshot import snapshot
 from eavdash.store.record import write_record
 
@@ -108,6 +115,25 @@ def test_a_plan_is_estimated_from_finished_runs_of_the_same_kind(tmp_path: Path)
     document.config["protocol"]["subject_scaling"] = False  # as earlier versions wrote "off"
     write_record(study.study_file, document)
     assert plan_time_left(tmp_path, "/data/EAV", config, runs, 2).seconds == 50
+
+
+def test_before_the_first_epoch_a_study_takes_as_long_as_the_launch_page_said(tmp_path: Path) -> None:
+    before = make_study(tmp_path, "before", subjects=("1",), stages=("vision",), dataset="/data/EAV")
+    for run in before.runs():
+        run.update(from_epoch=0, started=1000.0, finished=1120.0)  # 12 epochs of 10 s
+    now = make_study(
+        tmp_path, "now", subjects=("1", "2"), stages=("vision",), dataset="/data/EAV", states={"*": "queued"}
+    )
+    expected = expected_durations(now)
+    whole = 10 * preset("quick").train.vision.epochs
+    assert expected == {"vision": whole}
+    waiting = snapshot(now)
+    assert seconds_left(waiting).isna().all()
+    left = seconds_left(waiting, expected)
+    assert left.tolist() == [whole, whole]
+    assert study_time_left(waiting, left).seconds is None  # how many run at once is not known
+    assert study_time_left(waiting, left, capacity=8).seconds == whole
+    assert study_time_left(waiting, left, capacity=1).seconds == 2 * whole
 
 
 @pytest.mark.parametrize("recorded", ["linear", None])

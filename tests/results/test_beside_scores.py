@@ -56,6 +56,21 @@ def test_time_only_score_is_high_only_if_labels_follow_time(tmp_path: Path) -> N
     assert found.n == found.independent == 50
 
 
+@pytest.mark.parametrize(
+    ("accuracy", "n", "said"),
+    [
+        (0.28, 100, "+8 points from chance (n = 100 trials, p = 0.034): a small effect"),
+        (0.35, 100, "+15 points from chance (n = 100 trials, p < 0.001): time predicts the label here"),
+        (0.26, 100, "p = 0.087): time does not predict the label"),
+        (0.0, 0, "p = 1.000): time does not predict"),
+    ],
+)
+def test_time_alone_alarms_only_where_its_effect_matters(accuracy: float, n: int, said: str) -> None:
+    found = probes.finding("time", accuracy, n, n, 5, 0.2)
+    assert said in found.sentence
+    assert found.above == (found.p is not None and found.p < 0.05)
+
+
 def test_other_subjects_vote_only_across_subjects() -> None:
     labels = pd.DataFrame(
         [(s, str(n), CLASSES[(7 * n) % 5]) for s in "123" for n in range(20)], columns=["subject", "trial", "label"]

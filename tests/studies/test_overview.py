@@ -40,7 +40,7 @@ def test_a_row_has_progress_size_and_settings(tmp_path: Path) -> None:
     first = found["first"]
     assert (first["runs"], first["done"], first["never_queued"]) == (8, 4, 1)
     # No process holds the lock of the running run.
-    assert first["states"] == {"done": 4, "failed": 1, "queued": 1, "blocked": 1, "not responding": 1}
+    assert first["states"] == {"done": 4, "failed": 1, "queued": 1, "waiting": 1, "not responding": 1}
     assert first["bytes"] == size(study.path)
     assert first["resume_bytes"] == 1000
     assert (first["dataset"], first["protocol"], first["simulated"]) == ("/data/EAV", "conversation", True)

@@ -92,8 +92,17 @@ class Sandbox:
         )
         patch.setattr(run_context, "load_windows", self._load)
 
-    def _load(self, trials: pd.DataFrame, modality: str, config: StudyConfig, cache: Path) -> WindowSet:
+    def _load(
+        self,
+        trials: pd.DataFrame,
+        modality: str,
+        config: StudyConfig,
+        cache: Path,
+        report: Callable[[int, int], object] | None = None,
+    ) -> WindowSet:
         self.reads += 1
+        if report is not None:
+            report(len(trials), len(trials))
         return simulated(trials, modality, self.noise, self.first)
 
     def study(self, config: StudyConfig, name: str = "study", seed: int = 0) -> Callable[[str], RunDir]:

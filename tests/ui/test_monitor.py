@@ -6,6 +6,7 @@ import fcntl
 import json
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -25,6 +26,7 @@ from eavdash.jobs.tested import with_tested
 from eavdash.report.figures import training
 from eavdash.store import StudyDir
 from eavdash.store.regular import read_end
+from eavdash.store.status import TRAINING, Phase
 from eavdash.studies.plan import Plan
 from eavdash.studies.runs import PlannedRun
 from eavdash.ui import cached_runs, monitor
@@ -95,7 +97,8 @@ def test_the_grid_shows_every_state_in_words(checkpoints: Path, drawn: list[dict
     found = cells(drawn)
     assert {name: found[name]["words"] for name in states} == {
         **states,
-        "s02-vision": "running 7/12",
+        "s01-fusion": "waiting",
+        "s02-vision": "starting",
         "s02-eeg": "not responding 7/12",
     }
     assert found["s02-vision"]["more"].endswith(" left")
@@ -104,7 +107,7 @@ def test_the_grid_shows_every_state_in_words(checkpoints: Path, drawn: list[dict
     assert found["s01-vision"]["more"] == "n = 10"
     assert "copy it again" in found["s01-audio"]["reason"]
     assert drawn[-1]["columns"][1]["states"] == {"done": 2, "failed": 1}
-    assert "12 runs: 6 done, 1 running, 1 queued, 1 blocked, 1 failed, 1 cancelled, 1 not responding" in page_text(page)
+    assert "12 runs: 6 done, 1 running, 1 queued, 1 waiting, 1 failed, 1 cancelled, 1 not responding" in page_text(page)
     assert "1 run at a time" in page_text(page)
 
 
@@ -124,10 +127,77 @@ def test_a_finished_run_without_its_files_is_not_shown_as_done(
     assert "Invalid JSON" in page_text(page).replace("\\", "")
     assert "press Retry" not in page_text(page)
     click(page, "s01-eeg")
-    assert page_text(page).replace("\\", "").count("found none; train the run again") == 1
+    assert page_text(page).replace("\\", "").count("found none; train the run again") == 2  # also above the grid
     page.button(key="training_monitor_retry").click().run()
     page.button(key="training_monitor_train_again").click().run()
     assert asked == [("retry", ["s01-eeg"])] * 2
+
+
+def test_a_running_run_says_what_it_does_and_a_waiting_one_what_it_waits_for(tmp_path: Path) -> None:
+    study = make_study(tmp_path, subjects=("1",), states={"*": "running", "s01-fusion": "blocked"})
+    study.run("s01-vision").update(phase=Phase(name="reading windows", done=40, total=60))
+    study.run("s01-audio").update(phase=Phase(name=TRAINING, done=3, total=12))
+    study.run("s01-eeg").update(phase=None, epoch=12)  # of an earlier version
+    study.run("s01-fusion").update(reason="waits for s01-audio, s01-eeg")
+
+    def words() -> dict[str, str]:
+        table = looked_at(study)
+        sent = training.grid(table, training.grid_lines(table), {})
+        return {cell["run"]: cell["words"] for row in sent["rows"] for cell in row["cells"]}
+
+    with ExitStack() as stack:
+        for stage in ("vision", "audio", "eeg"):
+            run = study.run(f"s01-{stage}")
+            run.update(heartbeat=time.time() + 600)
+            fcntl.flock(stack.enter_context(run.lock_file.open("ab")), fcntl.LOCK_EX)
+        assert words() == {
+            "s01-vision": "reading windows 40/60",
+            "s01-audio": "epoch 8 of 12",  # the epochs are written before the phase
+            "s01-eeg": "epoch 12 of 12",
+            "s01-fusion": "waits for audio, EEG",
+        }
+        row = looked_at(study).set_index("run", drop=False).loc["s01-vision"]
+        assert training.run_summary(row, 0).startswith("**running**, reading windows 40/60")
+        assert training.run_summary(row, 0).endswith(".")
+    # Once its process is gone, a run does nothing; and a run that a failure keeps from starting does not wait.
+    study.run("s01-fusion").update(blocked_by=("s01-audio",), reason="s01-audio failed: no file")
+    assert words() == {
+        **{f"s01-{stage}": f"not responding {n}/12" for stage, n in (("vision", 7), ("audio", 7), ("eeg", 12))},
+        "s01-fusion": "blocked",
+    }
+    assert set(looked_at(study)["phase"]) == {""}
+
+
+def test_failures_come_first_and_are_retried_together(
+    checkpoints: Path, asked: list[tuple[str, Any]], drawn: list[dict[str, Any]]
+) -> None:
+    states = {"s01-audio": "failed", "s02-audio": "failed", "s01-fusion": "blocked", "s03-eeg": "cancelled"}
+    study = make_study(checkpoints, states=states)
+    study.run("s01-fusion").update(blocked_by=("s01-audio",))
+    study.run("s02-audio").update(reason="no space left")
+    page = open_page("monitor")
+    text = page_text(page).replace("\\", "")
+    assert "2 runs have failed. 1 run is blocked." in text
+    assert "- **2 · Audio**: no space left." in text
+    page.button(key="training_monitor_retry_failed").click().run()
+    assert asked == [("retry", ["s01-audio", "s02-audio"])]
+    page.button(key="training_monitor_select_failed").click().run()
+    assert drawn[-1]["selected"] == ["s01-audio", "s02-audio"]
+
+
+def test_a_study_that_has_ended_leads_to_its_results_and_cannot_be_paused(
+    checkpoints: Path, drawn: list[dict[str, Any]]
+) -> None:
+    study = make_study(checkpoints)
+    page = open_page("monitor")
+    links = [link.proto.label for link in page.get("page_link")]
+    assert "See the results" in links
+    assert not [b.key for b in page.button if "pause" in str(b.key) or "retry_failed" in str(b.key)]
+    study.run("s01-eeg").transition("queued")
+    cached_runs.refresh()
+    page.run()
+    assert "See the results so far" in [link.proto.label for link in page.get("page_link")]
+    assert page.button(key="training_monitor_pause")
 
 
 def test_several_folds_and_seeds_are_rows_of_their_own(tmp_path: Path) -> None:

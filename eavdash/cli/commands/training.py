@@ -233,6 +233,8 @@ def show_states(study: store.StudyDir, frame: pd.DataFrame, as_json: bool) -> No
     frame, left = with_tested(frame, study), estimates.seconds_left(frame)
     if problem := damage(study):
         console.error(problem)
+    elif left.isna().any():
+        left = estimates.seconds_left(frame, estimates.expected_durations(study))
     if as_json:
         marks = [] if problem else [mark.text for mark in study_marks(study)]
         frame = frame.assign(left=left)
@@ -244,4 +246,5 @@ def show_states(study: store.StudyDir, frame: pd.DataFrame, as_json: bool) -> No
         console.info(f"{study.name} is archived: no run of it starts; restore it with: eavdash unarchive {study.name}")
     elif not problem and study.paused:
         console.info(f"{study.name} is paused: no run of it starts; resume it with: eavdash resume {study.name}")
-    console.print_table(frame.assign(left=[estimates.duration(s) if s > 0 else "" for s in left]), "table")
+    shown = frame["phase"].where(frame["phase"] != "", frame["shown"])
+    console.print_table(frame.assign(shown=shown, left=[estimates.duration(s) if s > 0 else "" for s in left]), "table")

@@ -18,7 +18,7 @@ from eavdash.config.choices import STAGES
 from eavdash.jobs.estimates import Estimate, duration
 from eavdash.report import theme
 from eavdash.store.status import Attempt
-from eavdash.text import natural_order, plural
+from eavdash.text import natural_order, plural, with_stop
 
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 
@@ -90,8 +90,12 @@ def grid(table: pd.DataFrame, shown: Sequence[Line], tested: Mapping[tuple[str, 
         states = {state: counts[stage, state] for state in theme.STATE_COLOURS if counts[stage, state]}
         columns.append({"stage": stage, "label": theme.label(stage), "colour": theme.colour(stage), "states": states})
     picked = table.iloc[[n for line in shown for n in line.runs.values()]]
-    cells = {row["run"]: cell(row, tested.get((row["subject"], row["fold"]), 0)) for row in picked.to_dict("records")}
     names = table["run"].tolist()
+    stage_of = dict(zip(names, table["stage"].tolist(), strict=True)) if "waiting" in picked["shown"].values else {}
+    cells = {
+        row["run"]: cell(row, tested.get((row["subject"], row["fold"]), 0), stage_of)
+        for row in picked.to_dict("records")
+    }
     rows = [
         {"name": line.name, "cells": [cells[names[line.runs[s]]] if s in line.runs else None for s in stages]}
         for line in shown
@@ -99,16 +103,23 @@ def grid(table: pd.DataFrame, shown: Sequence[Line], tested: Mapping[tuple[str, 
     return {"columns": columns, "rows": rows, "colours": theme.STATE_COLOURS}
 
 
-def cell(row: Mapping[Any, Any], tested: int) -> dict[str, Any]:
-    """Return a run's cell in the grid: its state as text, accuracy with n or time left, and progress."""
+def cell(row: Mapping[Any, Any], tested: int, stage_of: Mapping[str, str]) -> dict[str, Any]:
+    """Return a run's cell in the grid: its state or phase as text, accuracy with n or time left, and progress.
+
+    ``stage_of``: the stage of each run of the study, to say which ones a run waits for.
+    """
     shown, epochs = str(row["shown"]), int(row["epochs"])
     words, more = shown, ""
     if shown == "done" and pd.notna(row["accuracy"]):
         words = f"done {theme.percent(row['accuracy'])}"
         more = f"n = {tested}" if tested else ""
-    elif shown in ("running", "not responding"):
-        words = f"{shown} {int(row['epoch'])}/{epochs}" if epochs else shown
+    elif shown == "running":
+        words = row["phase"] or (epoch_text(row) if epochs else shown)
         more = "stopping" if row["stopping"] else time_left_text(row)
+    elif shown == "not responding" and epochs:
+        words = f"{shown} {int(row['epoch'])}/{epochs}"
+    elif shown == "waiting":
+        words = waiting_text(row, stage_of)
     share = 1.0 if shown == "done" else min(1.0, row["epoch"] / epochs) if epochs else 0.0
     return {
         "run": row["run"],
@@ -116,8 +127,22 @@ def cell(row: Mapping[Any, Any], tested: int) -> dict[str, Any]:
         "words": words,
         "more": more,
         "share": round(share, 3),
-        "reason": str(row["reason"])[:300],
+        "reason": with_stop(str(row["reason"])[:300]),
     }
+
+
+def epoch_text(row: Mapping[Any, Any]) -> str:
+    """Return the epoch that a running run is in, such as ``epoch 3 of 15``."""
+    return f"epoch {min(int(row['epoch']) + 1, int(row['epochs']))} of {int(row['epochs'])}"
+
+
+def waiting_text(row: Mapping[Any, Any], stage_of: Mapping[str, str]) -> str:
+    """Return what a waiting run waits for, such as ``waits for audio, EEG``."""
+    names = str(row["reason"]).removeprefix("waits for ").split(", ")
+    stages = [stage_of[name] for name in names if name in stage_of]
+    labels = ["all subjects" if stage == row["stage"] else theme.label(stage) for stage in dict.fromkeys(stages)]
+    words = [label if label.isupper() else label.lower() for label in labels]
+    return f"waits for {', '.join(words)}" if words else "waiting"
 
 
 def time_left_text(row: Mapping[Any, Any]) -> str:
@@ -142,6 +167,8 @@ def study_time_left(table: pd.DataFrame, estimate: Estimate) -> str:
         return "Time left: unknown until a first epoch has finished."
     parallel = f"{plural(estimate.parallel_runs, 'run')} at a time"
     rest = " Runs of unknown duration are not counted." if estimate.at_least else ""
+    if not (table["shown"] == "running").any():
+        return f"Time left: {estimate.text} once the runs start, {parallel}.{rest}"
     return f"Time left: {estimate.text}, with {parallel} as now.{rest}"
 
 
@@ -157,7 +184,9 @@ def tab_title(table: pd.DataFrame) -> str:
 def run_summary(row: Mapping[str, Any], tested: int) -> str:
     """Return a run's state in one line; ``tested``: its number of test trials."""
     parts = [f"**{row['shown']}**"]
-    if row["epochs"]:
+    if row["phase"]:
+        parts.append(row["phase"])
+    elif row["epochs"]:
         parts.append(f"epoch {row['epoch']} of {row['epochs']}")
     if pd.notna(row["accuracy"]):
         parts.append(f"accuracy {theme.percent(row['accuracy'], 1)} (n = {tested} test trials)")
@@ -167,7 +196,7 @@ def run_summary(row: Mapping[str, Any], tested: int) -> str:
         parts.append(time_left_text(row))
     if row["ended"] and row["finished"] > row["started"]:
         parts.append(f"took {duration(row['finished'] - row['started'])}")
-    return ", ".join(parts)
+    return with_stop(", ".join(parts))
 
 
 def attempt_table(history: Sequence[Attempt]) -> pd.DataFrame:

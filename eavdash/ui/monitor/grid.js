@@ -70,7 +70,7 @@ class Grid {
       const parts = states.map(([state, count]) => {
         const part = element("i");
         Object.assign(part.style, { flexGrow: count, background: colours[state] });
-        part.style.opacity = state === "queued" || state === "blocked" ? 0.35 : 1;
+        part.style.opacity = ["queued", "waiting", "blocked"].includes(state) ? 0.35 : 1;
         return part;
       });
       bar.replaceChildren(...parts);

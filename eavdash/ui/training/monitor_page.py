@@ -15,7 +15,8 @@ from eavdash.jobs import estimates
 from eavdash.report import theme
 from eavdash.report.figures import training as figures
 from eavdash.store import StudyDir
-from eavdash.ui import actions, address, cached_runs, monitor
+from eavdash.ui import actions, address, cached_runs, monitor, widgets
+from eavdash.ui.training import failures
 
 PAGE = "training_monitor"
 CHOSEN, TURN = f"{PAGE}_chosen", f"{PAGE}_turn"
@@ -39,23 +40,29 @@ def progress(study: StudyDir, table: pd.DataFrame) -> None:
     st.set_page_config(page_title=figures.tab_title(table))
     tally = figures.tally(table)
     ended, paused = bool(table["ended"].all()), cached_runs.paused(study)
-    left = figures.study_time_left(table, estimates.study_time_left(table, table["left"]))
+    running = (table["shown"] == "running").any()
+    capacity = 0 if ended or running else cached_runs.capacity(study, table)
+    left = figures.study_time_left(table, estimates.study_time_left(table, table["left"], capacity))
     first, second, third = st.columns([5, 1, 2], vertical_alignment="center")
-    first.markdown(f"**{tally}**" + (f"  \n{left}" if left else ""))
-    second.button(
-        "Resume" if paused else "Pause",
-        help="Lets runs start again." if paused else "Running runs continue; no others start until you resume.",
-        on_click=actions.resume if paused else actions.pause,
-        args=(study,),
-        disabled=ended and not paused,
-        width="stretch",
-        key=f"{PAGE}_{'resume' if paused else 'pause'}",
-    )
+    first.markdown(f"**{tally}.**" + (f"  \n{left}" if left else ""))
+    if paused or not ended:
+        second.button(
+            "Resume" if paused else "Pause",
+            help="Lets runs start again." if paused else "Running runs continue; no others start until you resume.",
+            on_click=actions.resume if paused else actions.pause,
+            args=(study,),
+            width="stretch",
+            key=f"{PAGE}_{'resume' if paused else 'pause'}",
+        )
     with third:
         monitor.notice(study.name, ended, tally, key=f"{PAGE}_notice")
     if paused:
         st.warning("This study is paused: running runs continue, no others start until you resume it.")
-    st.progress(float((table["shown"] == "done").mean()))
+    done = table["shown"] == "done"
+    st.progress(float(done.mean()))
+    if done.any():
+        st.page_link(widgets.SUBJECTS, label="See the results" if ended else "See the results so far")
+    failures.show_failures(study, table, _choose)
 
 
 def run_grid(table: pd.DataFrame, tested: Mapping[tuple[str, int], int]) -> pd.DataFrame:
@@ -99,7 +106,7 @@ def run_buttons(study: StudyDir, table: pd.DataFrame, chosen: pd.DataFrame) -> N
     kind, _, value = str(scope).partition(" ")
     rows = {"chosen": chosen, "all": table}.get(kind, table[table[kind] == value] if value else table)
     names = None if kind == "all" else rows["run"].tolist()
-    again = rows["shown"].isin(["failed", "damaged", "cancelled"]) | ((rows["shown"] == "blocked") & rows["ended"])
+    again = rows["shown"].isin(["failed", "damaged", "cancelled"]) | (rows["shown"] == "blocked")
     second.button(
         "Cancel",
         help="Stops running runs and removes waiting ones from the queue. Retry resumes after the last finished epoch.",

@@ -16,7 +16,7 @@ from eavdash.report.figures import training as figures
 from eavdash.store import RunDir, StudyDir
 from eavdash.store.regular import BOUND, read_end
 from eavdash.store.status import RunStatus
-from eavdash.text import markdown, plural, size
+from eavdash.text import markdown, plural, size, with_stop
 from eavdash.ui import actions, cached_runs, widgets
 from eavdash.ui.training import logs
 
@@ -81,7 +81,7 @@ def show_run(study: StudyDir, row: Mapping[Any, Any], tested: Mapping[tuple[str,
 
 def show_reason(row: Mapping[Any, Any], unusable: bool) -> None:
     """Show the reason of a run's state, and the remedy."""
-    text = " ".join(filter(None, (str(row["reason"]), remedy(row, unusable))))
+    text = " ".join(filter(None, (with_stop(str(row["reason"])), remedy(row, unusable))))
     if text:
         (st.error if row["shown"] in ("failed", "not responding") else st.info)(markdown(text))
 
@@ -127,7 +127,7 @@ def usage_sentence(row: Mapping[Any, Any]) -> str:
     if pd.notna(row["gpu_memory"]):
         usage.append(f"{size(int(row['gpu_memory']))} of its memory")
     where = f"Computed on {row['host']} ({row['executor']})" if row["host"] else ""
-    return ": ".join(filter(None, (where, ", ".join(usage))))
+    return with_stop(": ".join(filter(None, (where, ", ".join(usage)))))
 
 
 def show_log(run: RunDir, expanded: bool) -> None:
