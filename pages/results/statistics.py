@@ -9,7 +9,7 @@ from eavdash.report.figures.answer import metric_name
 from eavdash.results import columns, tables
 from eavdash.results.metrics import METRICS
 from eavdash.text import markdown, natural_order
-from eavdash.ui import cached_results, widgets
+from eavdash.ui import cached_results, downloads, widgets
 from eavdash.ui.results import questions
 
 study, document = widgets.study_page("Statistics", "Is fusion better than the best single modality?")
@@ -56,3 +56,5 @@ else:
         f"Share of each label's test trials and their number; n = {int(counts.to_numpy().sum())} decisions"
         + (" (one per seed)." if rows["seed"].nunique() > 1 else ".")
     )
+
+downloads.report_button(study, "results_statistics")

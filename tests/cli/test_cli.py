@@ -40,7 +40,7 @@ def test_every_command_has_a_handler() -> None:
         *("demo", "check", "make-demo", "train", "status", "cancel", "retry", "logs", "results", "explain", "app"),
         *("cache", "fetch-weights", "import-checkpoint", "probe", "receipts", "shapley", "maps", "representations"),
         *("studies", "clone", "extend", "archive", "unarchive", "delete", "verify", "relocate"),
-        *("pause", "resume", "prioritise", "move", "executors", "encoders", "tasks", "whatif"),
+        *("pause", "resume", "prioritise", "move", "executors", "encoders", "tasks", "whatif", "report"),
     }
     for name in actions.choices:
         assert callable(getattr(commands, name.replace("-", "_")))

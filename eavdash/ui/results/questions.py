@@ -14,6 +14,7 @@ from eavdash.store import StudyDir
 from eavdash.store.documents import StudyDocument
 from eavdash.text import markdown, plural
 from eavdash.ui import cached_results, widgets
+from eavdash.ui.results import exports
 
 
 def show(study: StudyDir, document: StudyDocument, scores: pd.DataFrame, metric: str = "accuracy") -> None:
@@ -28,6 +29,7 @@ def show(study: StudyDir, document: StudyDocument, scores: pd.DataFrame, metric:
     widgets.bullet_list(comparisons.question_notes(question, recorded_config(document).protocol.name in ACROSS))
     if question.primary is not None:
         st.dataframe(comparisons.primary_table(question), hide_index=True, key="results_statistics_primary")
+        exports.comparisons_menu(study, [question.primary], "results_statistics_primary", "question")
         widgets.chart(
             comparisons.paired_lines(scores, "fusion", question.primary.b, metric),
             "results_statistics_paired",
@@ -45,5 +47,6 @@ def show(study: StudyDir, document: StudyDocument, scores: pd.DataFrame, metric:
                 hide_index=True,
                 key=f"results_statistics_{name or 'encoders'}",
             )
+            exports.comparisons_menu(study, rows, f"results_statistics_{name or 'encoders'}", name or "encoders")
     if question.secondary:
         st.caption(comparisons.METHOD_NOTE)
