@@ -18,8 +18,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from eavdash.report.plain_json import strict
 from eavdash.health.report import counted_parts
+from eavdash.report.plain_json import strict
 from eavdash.results.left_out import sentences
 from eavdash.store import StudyDir
 from eavdash.store.task import report_progress

@@ -1,7 +1,7 @@
 r"""Tables as LaTeX: scores in the layout of the reference paper's Table I, and any other table as it is.
 
-In: frames of ``eavdash.results`` and the study's caveats. Out: a text for ``\input``; it needs the packages booktabs and,
-where a table is long, longtable. Every name is escaped; characters beyond ASCII stay, and a comment names them.
+In: frames of ``eavdash.results`` and the study's caveats. Out: a text for ``\input``; it needs the packages booktabs
+and, where a table is long, longtable. Every name is escaped; characters beyond ASCII stay, and a comment names them.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ def _print(study: store.StudyDir, frame: pd.DataFrame, options: argparse.Namespa
         console.error(str(error))
         about = Caveats(study.name, "unknown", ("marks unknown: study.json or splits.csv is damaged",))
     metric = options.metric or "accuracy"
-    single = not options.trials and not frame.duplicated(["subject", "stage"]).any()
+    single = not (options.trials or options.by or options.split)
     if form == "latex" and single:
         console.print_text(latex.score_table(frame, about, options.level, metric))
     elif form == "latex":

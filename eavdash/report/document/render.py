@@ -71,7 +71,7 @@ def page(study: StudyDir, report: Report = silent, faces: bool | None = None) ->
         sections.environment(found),
         sections.commands(found, every),
     ]
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=_seen)
     template = environment.from_string(files("eavdash.report.document").joinpath("page.html").read_text("utf-8"))
     report(steps - 1, steps, "writing")
     return template.render(
@@ -124,6 +124,11 @@ def file_of(figure: go.Figure, form: str, title: str, caption: str, about: cavea
         return csv_for_people(figure_data.data(figure, more)).encode("utf-8", "backslashreplace")
     below = visible(f"{caption} {about.footnote}".strip())
     return static.picture(figure, form, visible(title), below, "SIMULATED" if about.simulated else "")
+
+
+def _seen(value: object) -> object:
+    """Return a text with what cannot be seen in it as escapes; what is safe already, such as a script, stays."""
+    return visible(value, keep="\n") if isinstance(value, str) and not hasattr(value, "__html__") else value
 
 
 def _figure(each: NamedFigure, about: caveats.Caveats) -> Figure:
