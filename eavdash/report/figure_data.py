@@ -41,7 +41,7 @@ def data(figure: go.Figure, about: Mapping[str, object]) -> pd.DataFrame:
                 row |= {"low": float(at) - float(minus[i]), "high": float(at) + float(errors.array[i])}
             rows.append(row)
     found = pd.DataFrame(rows).reindex(columns=["trace", "x", "y", "value", "low", "high"])
-    return found.dropna(axis=1, how="all").assign(**about)
+    return found.dropna(axis=1, how="all").assign(**dict(about))  # type: ignore[arg-type]  # single values
 
 
 def _cell(value: Any) -> Any:

@@ -36,7 +36,7 @@ def picture(figure: go.Figure, form: str, title: str = "", caption: str = "", st
     lines = _wrapped(caption, 195)
     height = max(2.6, (figure.layout.height or 400) / _PIXELS) + 0.5 + 0.18 * len(lines)
     # A fixed salt makes the same figure the same file; texts stay texts, which can be read and found.
-    style = {"svg.hashsalt": "eavdash", "svg.fonttype": "none", "font.size": 8, "text.parse_math": False}
+    style: Any = {"svg.hashsalt": "eavdash", "svg.fonttype": "none", "font.size": 8, "text.parse_math": False}
     with rc_context(style):
         fig = Figure(figsize=(_WIDTH, height), dpi=_DPI)
         FigureCanvasAgg(fig)
@@ -48,7 +48,13 @@ def picture(figure: go.Figure, form: str, title: str = "", caption: str = "", st
         fig.text(0.01, 1 - 0.12 / height, title, va="top", fontsize=11, fontweight="bold", color="#222222")
         fig.text(0.01, 0.06 / height, "\n".join(lines), va="bottom", fontsize=7, color="#444444")
         if stamp:
-            across = {"ha": "center", "va": "center", "rotation": 18, "fontsize": 34, "fontweight": "bold"}
+            across: dict[str, Any] = {
+                "ha": "center",
+                "va": "center",
+                "rotation": 18,
+                "fontsize": 34,
+                "fontweight": "bold",
+            }
             fig.text(0.52, (bottom + top) / 2, stamp, color="#888888", alpha=0.28, zorder=100, **across)
         buffer = io.BytesIO()
         fig.savefig(buffer, format=form, facecolor="white", metadata={"Date": None} if form == "svg" else None)
@@ -199,7 +205,7 @@ def _heatmap(axes: Any, trace: go.Heatmap, places: Sequence[_Places]) -> None:
 
     values = np.array(trace.z, float)
     colours: Any = trace.colorscale
-    given = "cividis"
+    given: Any = "cividis"
     if colours is not None and not isinstance(colours, str):
         given = LinearSegmentedColormap.from_list("", [(float(at), _hex(colour)) for at, colour in colours])
     x, y = (

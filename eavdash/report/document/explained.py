@@ -54,7 +54,7 @@ class Explained:
 
     @property
     def failed(self) -> str:
-        """Why its maps are not to be believed, in a few words; empty if no check failed."""
+        """The reason why its maps are not to be believed, in a few words; empty if no check failed."""
         if self.verdict != "fail":
             return ""
         names = [CHECKS[c.name].label if c.name in CHECKS else c.name for c in self.checks if c.verdict == "fail"]
@@ -159,7 +159,7 @@ def maps_picture(explanation: Explanation, failed: str, faces: bool) -> bytes:
         f"Window {span.window + 1}, {span.start:g}–{span.stop:g} s; sums in {explanation.unit}", fontsize=8, y=1.03
     )
     if failed:
-        across = {"ha": "center", "va": "center", "rotation": 12, "fontsize": 20, "fontweight": "bold"}
+        across: dict[str, Any] = {"ha": "center", "va": "center", "rotation": 12, "fontsize": 20, "fontweight": "bold"}
         fig.text(0.5, 0.45, failed, color="#c8442c", alpha=0.75, parse_math=False, wrap=True, **across)
     buffer = io.BytesIO()
     fig.savefig(buffer, format="png", facecolor="white", bbox_inches="tight")
@@ -168,7 +168,7 @@ def maps_picture(explanation: Explanation, failed: str, faces: bool) -> bytes:
 
 def _panel(axes: Any, heat: np.ndarray, values: np.ndarray | None, modality: str, limit: float, t: np.ndarray) -> None:
     """Draw one modality: the mean over frames of vision, else time across and channel, column or mel upwards."""
-    scale = {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit}
+    scale: dict[str, Any] = {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit}
     axes.tick_params(labelsize=6)
     if not len(heat):
         return

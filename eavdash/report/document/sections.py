@@ -52,7 +52,7 @@ def summary(found: Contents) -> Section:
 
 
 def data_health(found: Contents) -> Section:
-    """What the check of the dataset has found, and what the study leaves out."""
+    """Findings of the check of the dataset, and the trials that the study leaves out."""
     section = Section("health", "Data health")
     gone = left_out.sentences(found.document.left_out)
     if gone:
@@ -92,7 +92,7 @@ def data_health(found: Contents) -> Section:
 
 
 def protocol(found: Contents) -> Section:
-    """How trials became training, validation and test, and the gates that were passed."""
+    """The way in which trials became training, validation and test, and the gates that were passed."""
     section = Section("protocol", "Protocol and splits")
     splits = columns.study_table(found.study.splits_file, ("subject", "trial", "group", "fold", "split"))
     splits = splits[splits["fold"].isin(found.document.selection.folds)]
