@@ -34,17 +34,17 @@ def picture(figure: go.Figure, form: str, title: str = "", caption: str = "", st
     from matplotlib.figure import Figure
 
     lines = _wrapped(caption, 195)
-    height = max(2.6, (figure.layout.height or 400) / _PIXELS) + 0.5 + 0.18 * len(lines)
+    height = max(2.6, (figure.layout.height or 400) / _PIXELS) + 0.75 + 0.18 * len(lines)
     # A fixed salt makes the same figure the same file; texts stay texts, which can be read and found.
     style: Any = {"svg.hashsalt": "eavdash", "svg.fonttype": "none", "font.size": 8, "text.parse_math": False}
     with rc_context(style):
         fig = Figure(figsize=(_WIDTH, height), dpi=_DPI)
         FigureCanvasAgg(fig)
-        bottom, top = (0.75 + 0.18 * len(lines)) / height, 1 - 0.45 / height
+        bottom, top = (0.75 + 0.18 * len(lines)) / height, 1 - 0.7 / height
         grid = _axes_pairs(figure)
         for names in grid:
             _draw(fig, figure, names, (0.08, bottom, 0.9, top - bottom))
-        _legend(fig)
+        _legend(fig, 1 - 0.32 / height)
         fig.text(0.01, 1 - 0.12 / height, title, va="top", fontsize=11, fontweight="bold", color="#222222")
         fig.text(0.01, 0.06 / height, "\n".join(lines), va="bottom", fontsize=7, color="#444444")
         if stamp:
@@ -247,13 +247,13 @@ def _finish(axes: Any, layouts: Sequence[Any], places: Sequence[_Places]) -> Non
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _legend(fig: Any) -> None:
+def _legend(fig: Any, top: float) -> None:
     handles: dict[str, Any] = {}
     for axes in fig.axes:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
     if len(handles) > 1:
-        where = {"loc": "upper right", "bbox_to_anchor": (0.99, 1.0), "ncols": min(6, len(handles))}
+        where = {"loc": "upper right", "bbox_to_anchor": (0.99, top), "ncols": min(6, len(handles))}
         fig.legend(handles.values(), handles.keys(), fontsize=7, frameon=False, **where)
 
 

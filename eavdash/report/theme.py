@@ -63,7 +63,7 @@ STATE_COLOURS = {
     "not responding": "#B8860B",
 }
 SEQUENTIAL = "Cividis"
-#: Plotly's buttons cover small charts, one uses the network, and its picture would lack the study's caveats: none stays.
+#: Plotly's buttons cover small charts, one uses the network, and its picture lacks the study's caveats: none stays.
 CHART_CONFIG: dict[str, Any] = {"displaylogo": False, "displayModeBar": False}
 #: Shown with all attention shares.
 SHARES = (

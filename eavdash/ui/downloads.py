@@ -7,6 +7,7 @@ the study, protocol, marks and "simulated" in them. A file is made when it is as
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 
 import pandas as pd
@@ -28,11 +29,11 @@ _TYPES = {
 
 
 def figure_menu(figure: go.Figure, key: str, alt: str, study: StudyDir | None) -> None:
-    """Show the menu of a figure's files; ``alt``: its description, which becomes its title."""
+    """Show the menu of a figure's files; ``alt``: its description, whose first part is its title."""
     from eavdash.report.document.render import file_of
 
     def made(form: str) -> Callable[[], bytes]:
-        return lambda: file_of(figure, form, shortened(alt.removesuffix("."), 90), "", _caveats(study))
+        return lambda: file_of(figure, form, shortened(re.split("[,;.]", alt)[0], 90), alt, _caveats(study))
 
     name = key.replace("_", "-")
     _menu({form: (f"{name}.{form}", made(form)) for form in ("png", "svg", "csv")}, key)
