@@ -182,7 +182,7 @@ def measure(
             left = int((~states["ended"]).sum())
             if kills > done.total() and time.monotonic() >= next_kill:
                 kind = rng.choice(KINDS)
-                due = kills // max(1, troubles)
+                due = max(1, kills // max(1, troubles))
                 if troubles and done.total() % due == due - 1 and sum(had.values()) < troubles:
                     had[make_trouble(disturbed, watch, disk and bool(sum(had.values()) % 2))] += 1
                 if kind in ("app", "all"):

@@ -2,7 +2,8 @@
 
 ``python benchmarks/many_runs.py [--runs 10000] [--seconds 60]`` plans that many runs (subjects x four stages x seeds)
 in a temporary folder, computed by the tests' stand-in worker, which does not load torch. It prints one JSON line and a
-table. Times are those of whole calls, as made by the page and the command line.
+table. Times are those of whole calls, as made by the page and the command line; on a shared machine compare processor
+times, which are those of the calling process.
 """
 
 from __future__ import annotations
@@ -48,8 +49,8 @@ def main() -> None:
 def measure(study: StudyDir, runs: int, seconds: float) -> dict[str, Any]:
     """Measure the operations on one study."""
     figures: dict[str, Any] = {"runs": make(study, runs)}
-    figures["submit, s"] = timed(lambda: submit(study))
-    figures["submit again, s"] = timed(lambda: submit(study))
+    figures |= costs("submit", lambda: submit(study))
+    figures |= costs("submit again", lambda: submit(study))
     started, before = time.monotonic(), time.process_time()
     polls = []
     while time.monotonic() - started < seconds:
@@ -63,10 +64,10 @@ def measure(study: StudyDir, runs: int, seconds: float) -> dict[str, Any]:
     scheduler = locks.owner(queue_database(study.path.parent).lock_file)
     if scheduler is not None:
         figures |= _process(scheduler.pid)
-    figures["prioritise all, s"] = timed(lambda: prioritise(study, None, 1))
-    figures["pause, s"] = timed(lambda: pause(study))
-    figures["resume, s"] = timed(lambda: resume(study))
-    figures["cancel all, s"] = timed(lambda: cancel(study))
+    figures |= costs("prioritise all", lambda: prioritise(study, None, 1))
+    figures |= costs("pause", lambda: pause(study))
+    figures |= costs("resume", lambda: resume(study))
+    figures |= costs("cancel all", lambda: cancel(study))
     ended = time.monotonic()
     while not bool(snapshot(study)["ended"].all()) and time.monotonic() - ended < 120:
         time.sleep(0.2)
@@ -104,6 +105,12 @@ def timed(call: Callable[[], Any]) -> float:
     started = time.monotonic()
     call()
     return round(time.monotonic() - started, 3)
+
+
+def costs(name: str, call: Callable[[], Any]) -> dict[str, float]:
+    """Return the duration of a call, and the processor time of this process, in seconds."""
+    before = time.process_time()
+    return {f"{name}, s": timed(call), f"{name}, processor s": round(time.process_time() - before, 2)}
 
 
 def _process(pid: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What was planted in simulated recordings: their truth.json (:mod:`eavdash.demo`).
+"""The truth of simulated recordings, what was planted in them: truth.json (:mod:`eavdash.demo`).
 
 In: the file, and a study of the recordings. Out: which emotion each modality of a trial expresses, where and when, and
 whether the file speaks of the recordings that the study was made from.

@@ -91,6 +91,7 @@ class Broker:
     def enqueue(self, tasks: Iterable[Task]) -> None:
         """Add all tasks in one transaction; a task whose id exists already is not changed."""
         with self.engine.begin() as connection:
+            rows = _Rows(connection)
             for task in tasks:
                 options = {
                     "workflow_name": task.kind,
@@ -99,7 +100,8 @@ class Broker:
                     "app_version": VERSION,
                     "priority": task.priority,
                 }
-                self._client.enqueue_in_transaction(connection, options, task.study, task.run, task.request_id)
+                self._client.enqueue_in_transaction(rows, options, task.study, task.run, task.request_id)
+            rows.insert()
 
     def cancel(self, ids: Sequence[str]) -> None:
         """Remove tasks from the queue; a running task is not interrupted."""
@@ -162,6 +164,32 @@ class Broker:
         """Close the connections to the database."""
         self._client.destroy()
         self.engine.dispose()
+
+
+class _Rows:
+    """A connection for DBOS that collects the rows which it would insert one by one, to insert them all at once."""
+
+    dialect = None  # unlike the database's, so that DBOS leaves the compiling of its statements to the connection
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self._rows: dict[type, dict[Any, list[dict[str, Any]]]] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    def execute(self, statement: Any, row: dict[str, Any]) -> _Rows:
+        self._rows.setdefault(type(statement), {}).setdefault(statement.table, []).append(row)
+        return self
+
+    def fetchone(self) -> None:
+        """Return no row: the answer for a new task."""
+
+    def insert(self) -> None:
+        """Insert the rows, except those whose keys exist."""
+        for kind, tables in self._rows.items():
+            for table, rows in tables.items():
+                self._connection.execute(kind(table).on_conflict_do_nothing(), rows)
 
 
 def _function(action: Callable[[str, str, str | None], None]) -> Callable[[str, str, str | None], None]:

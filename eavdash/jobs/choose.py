@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from eavdash.errors import IntegrityError
 from eavdash.jobs.dependencies import parents
 from eavdash.store import RunDir, StudyDir, find_run
+from eavdash.store.status import RunStatus
 
 T = TypeVar("T")
-#: Threads that change the files of runs at the same time.
-WRITERS = 16
+#: Threads that change the files of runs at the same time; more of them only switch between each other.
+WRITERS = 4
 
 
 def unreadable(study: StudyDir, runs: Sequence[str] | None = None, whole: bool = True) -> dict[str, str]:
@@ -21,15 +22,7 @@ def unreadable(study: StudyDir, runs: Sequence[str] | None = None, whole: bool =
 
     ``whole`` False: only those without a readable status.json, which cannot be cancelled, paused or moved either.
     """
-    found = {}
-    for run in named_runs(study, runs):
-        try:
-            run.status()
-            if whole:
-                run.place()
-        except IntegrityError as error:
-            found[run.name] = str(error)
-    return found
+    return _read(named_runs(study, runs), whole)[1]
 
 
 def named_runs(study: StudyDir, names: Sequence[str] | None) -> list[RunDir]:
@@ -37,30 +30,45 @@ def named_runs(study: StudyDir, names: Sequence[str] | None) -> list[RunDir]:
     return study.runs() if names is None else [find_run(study, name) for name in dict.fromkeys(names)]
 
 
-def choose_runs(study: StudyDir, names: Sequence[str] | None, whole: bool = True) -> list[RunDir]:
+def choose_runs(study: StudyDir, names: Sequence[str] | None, whole: bool = True) -> dict[RunDir, RunStatus]:
     """Return the runs of these names, or all, without unreadable ones (``whole`` as in :func:`unreadable`).
 
     Raises:
         IntegrityError: none of them can be read.
     """
-    wanted, broken = named_runs(study, names), unreadable(study, names, whole)
-    if wanted and len(broken) == len(wanted):
-        raise IntegrityError(broken[wanted[0].name])
-    return [run for run in wanted if run.name not in broken]
+    found, broken = _read(named_runs(study, names), whole)
+    if broken and not found:
+        raise IntegrityError(next(iter(broken.values())))
+    return found
 
 
-def for_each(runs: Sequence[RunDir], act: Callable[[RunDir], T]) -> list[T]:
-    """Call ``act`` for each run in threads and return the results in the order of the runs.
+def _read(runs: Iterable[RunDir], whole: bool) -> tuple[dict[RunDir, RunStatus], dict[str, str]]:
+    """Return the statuses of the readable runs, and by name the reasons of the others, as :func:`unreadable`."""
+    found, broken = {}, {}
+    for run in runs:
+        try:
+            if whole:
+                run.place()
+            found[run] = run.status()
+        except IntegrityError as error:
+            broken[run.name] = str(error)
+    return found, broken
+
+
+def for_each(runs: Collection[RunDir], act: Callable[[RunDir], T | None]) -> dict[RunDir, T]:
+    """Call ``act`` for each run in threads and return the results other than None, in the order of the runs.
 
     Each change of a run is flushed to disk; flushes of many files take little longer than one when they wait together.
     """
     if len(runs) < 2:
-        return [act(run) for run in runs]
-    with ThreadPoolExecutor(min(WRITERS, len(runs))) as pool:
-        return list(pool.map(act, runs))
+        results = [act(run) for run in runs]
+    else:
+        with ThreadPoolExecutor(min(WRITERS, len(runs))) as pool:
+            results = list(pool.map(act, runs))
+    return {run: result for run, result in zip(runs, results, strict=True) if result is not None}
 
 
-def by_depth(runs: Sequence[RunDir], parents_first: bool) -> list[list[RunDir]]:
+def by_depth(runs: Iterable[RunDir], parents_first: bool) -> list[list[RunDir]]:
     """Return the runs in groups within which no run waits for another."""
     groups: dict[int, list[RunDir]] = {}
     for run in runs:
@@ -76,19 +84,17 @@ def depth(run: RunDir) -> int:
     return 2
 
 
-def with_parents(runs: list[RunDir]) -> list[RunDir]:
+def with_parents(runs: dict[RunDir, RunStatus]) -> dict[RunDir, RunStatus]:
     """Return the runs, which can be read, each preceded by the parents that it needs."""
-    readable = {run.name for run in runs}
-    needed: dict[str, RunDir] = {}
+    needed: dict[RunDir, RunStatus] = {}
 
-    def add(run: RunDir) -> None:
-        if run.name in needed:
-            return
-        for parent in parents(run):
-            if parent.name in readable or not parent.unreadable():
-                add(parent)
-        needed[run.name] = run
+    def add(found: dict[RunDir, RunStatus]) -> None:
+        for run, status in found.items():
+            if run not in needed:
+                mine = parents(run)
+                add({parent: runs[parent] for parent in mine if parent in runs})
+                add(_read((parent for parent in mine if parent not in runs and parent not in needed), True)[0])
+                needed[run] = status
 
-    for run in runs:
-        add(run)
-    return list(needed.values())
+    add(runs)
+    return needed

@@ -7,6 +7,7 @@ waiting run is "blocked" and holds no slot, thread or task. The process that end
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
@@ -42,13 +43,16 @@ def _waiting(study: Path, _changed: int) -> dict[str, list[str]]:
     return found
 
 
-def obstacles(run: RunDir) -> tuple[list[str], dict[str, str]]:
-    """Return the names of the parents that are not done yet, and the reasons of those that will not finish."""
+def obstacles(run: RunDir, known: Mapping[RunDir, RunStatus] | None = None) -> tuple[list[str], dict[str, str]]:
+    """Return the names of the parents that are not done yet, and the reasons of those that will not finish.
+
+    ``known``: statuses that the caller has read a moment ago; it checks them again later by :func:`unblock`.
+    """
     waiting: list[str] = []
     lost: dict[str, str] = {}
     for parent in parents(run):
         try:
-            status = parent.status()
+            status = (known or {}).get(parent) or parent.status()
             if status.state in ("queued", "blocked"):
                 parent.place()  # a run without a readable config.json is never computed
         except IntegrityError as error:
@@ -71,13 +75,14 @@ def waiting_reason(names: list[str]) -> str:
     return f"waits for {', '.join(names)}"
 
 
-def unblock(run: RunDir) -> RunStatus:
-    """Update a blocked run's status from its parents' and return it.
+def unblock(run: RunDir, status: RunStatus | None = None) -> RunStatus:
+    """Update a blocked run's status, if it was read already, from its parents' and return it.
 
     Raises:
         IntegrityError: the run is gone.
     """
-    while (status := run.status()).state == "blocked":
+    status = status or run.status()
+    while status.state == "blocked":
         waiting, lost = obstacles(run)
         expect = {"state": "blocked", "submission": status.submission, "reason": status.reason}
         try:
@@ -88,7 +93,7 @@ def unblock(run: RunDir) -> RunStatus:
                 return status
             return run.transition("blocked", expect=expect, reason=reason, blocked_by=tuple(lost))
         except QueueError:
-            continue  # another process changed the status in the meantime
+            status = run.status()  # another process has changed it in the meantime
     return status
 
 
@@ -97,9 +102,9 @@ def release_children(run: RunDir) -> list[RunDir]:
     free = []
     for child in children(run):
         try:
-            if child.status().state != "blocked":
+            if (status := child.status()).state != "blocked":
                 continue
-            status = unblock(child)
+            status = unblock(child, status)
         except IntegrityError:
             continue
         if status.state == "queued":

@@ -11,17 +11,17 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Sequence
-from itertools import compress
 from typing import TYPE_CHECKING, Any
 
 from eavdash.config.schema import Execution
 from eavdash.errors import EavdashError, IntegrityError, QueueError, TrainingError
 from eavdash.jobs.choose import by_depth, choose_runs, for_each, named_runs, with_parents
-from eavdash.jobs.dependencies import release_children
+from eavdash.jobs.dependencies import children, release_children
 from eavdash.jobs.obstacle import obstacle
 from eavdash.jobs.scheduler_process import ensure_scheduler, mark_busy, queue_session, scheduler_alive, scheduler_error
 from eavdash.jobs.snapshot import snapshot
 from eavdash.store import RunDir, StudyDir
+from eavdash.store.status import RunStatus
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,8 +64,8 @@ def submit(
         study.refuse_archived()
         if given:
             clusters.remember(study.path.parent, execution)
-        asked = for_each(chosen, lambda run: requests.submit(run, execution))
-        queue_tasks.activate(broker, chosen, fresh=list(compress(chosen, asked)))
+        asked = for_each(chosen, lambda run: requests.submit(run, execution, chosen))
+        queue_tasks.activate(broker, chosen, fresh=asked)
     ensure_scheduler(study.path.parent)
 
 
@@ -83,7 +83,7 @@ def retry(study: StudyDir, runs: Sequence[str] | None = None, execution: Executi
     """
     from eavdash.jobs import clusters, queue_tasks, requests
 
-    chosen = with_parents(choose_runs(study, runs))
+    chosen = list(with_parents(choose_runs(study, runs)))
     if runs is not None:
         every, names = choose_runs(study, None), {run.name for run in chosen}
         while waiting := [run for run in every if names & set(requests.blocking_runs(run)) and run.name not in names]:
@@ -94,14 +94,12 @@ def retry(study: StudyDir, runs: Sequence[str] | None = None, execution: Executi
         if execution is not None:
             clusters.remember(study.path.parent, execution)
         named = {*(runs or ()), *(name for run in chosen for name in requests.damaged_parents(run))}
-        again: dict[str, bool] = {}
+        queued: dict[RunDir, RunStatus] = {}
         for group in by_depth(chosen, parents_first=True):
-            done = for_each(group, lambda run: requests.retry(run, execution, named=run.name in named))
-            again |= zip((run.name for run in group), done, strict=True)
-        queued = [run for run in chosen if again[run.name]]
+            queued |= for_each(group, lambda run: requests.retry(run, execution, named=run.name in named))
         queue_tasks.activate(broker, queued, fresh=queued)
     ensure_scheduler(study.path.parent)
-    return [run.name for run in queued]
+    return [run.name for run in chosen if run in queued]
 
 
 def cancel(study: StudyDir, runs: Sequence[str] | None = None) -> list[str]:
@@ -119,14 +117,15 @@ def cancel(study: StudyDir, runs: Sequence[str] | None = None) -> list[str]:
     from eavdash.jobs import queue_tasks, requests
 
     # Children first; otherwise their reason would become that their parent was cancelled.
-    groups = by_depth(choose_runs(study, runs, whole=False), parents_first=False)
+    found = choose_runs(study, runs, whole=False)
+    groups = by_depth(found, parents_first=False)
     chosen = [run for group in groups for run in group]
     dropped: dict[str, list[str] | None] = {}
     errors: dict[str, EavdashError] = {}
 
     def cancel_run(run: RunDir) -> None:
         try:
-            dropped[run.name] = requests.cancel(run)
+            dropped[run.name] = requests.cancel(run, found[run])
         except (IntegrityError, TrainingError) as error:
             errors[run.name] = error
 
@@ -136,7 +135,7 @@ def cancel(study: StudyDir, runs: Sequence[str] | None = None) -> list[str]:
         broker.cancel([task for ids in dropped.values() for task in ids or ()])
         queue_tasks.activate(broker, [run for run in chosen if dropped.get(run.name) == []])  # the others have ended
         for run in chosen:
-            if dropped.get(run.name):
+            if dropped.get(run.name) and not {child.name for child in children(run)} <= dropped.keys():
                 release_children(run)
     ensure_scheduler(study.path.parent)
     if errors:
@@ -155,9 +154,9 @@ def pause(study: StudyDir, now: bool = False) -> None:
     study.set_control(paused=True)
     runs = choose_runs(study, None, whole=False)
     with queue_session(study.path.parent) as broker:
-        dropped = for_each(runs, lambda run: requests.suspend(run, "paused", waiting_only=not now))
-        broker.cancel([task for ids in dropped for task in ids])
-        queue_tasks.activate(broker, runs)
+        changed = for_each(runs, lambda run: requests.suspend(run, runs[run], "paused", waiting_only=not now))
+        broker.cancel([each.obsolete for each in changed.values()])
+        queue_tasks.activate(broker, runs, fresh={run: each.status for run, each in changed.items()})
     ensure_scheduler(study.path.parent)
 
 
@@ -209,9 +208,9 @@ def _change_execution(
     chosen = choose_runs(study, runs, whole=False)
     with queue_session(study.path.parent) as broker:
         study.refuse_archived()
-        dropped = for_each(chosen, lambda run: requests.change_execution(run, change, stop_reason))
-        broker.cancel([task for ids in dropped for task in ids])
-        queue_tasks.activate(broker, chosen, fresh=list(compress(chosen, dropped)))
+        changed = for_each(chosen, lambda run: requests.change_execution(run, chosen[run], change, stop_reason))
+        broker.cancel([each.obsolete for each in changed.values()])
+        queue_tasks.activate(broker, chosen, fresh={run: each.status for run, each in changed.items()})
     ensure_scheduler(study.path.parent)
 
 

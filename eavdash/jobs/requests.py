@@ -1,7 +1,7 @@
 """Requests of a user to compute, retry, stop or change one run, written into its status.json.
 
-The functions return the ids of queued tasks that have become obsolete. Every change is a compare-and-set, so that of
-two concurrent requests only one takes effect.
+Every change is a compare-and-set, so that of two concurrent requests only one takes effect. The functions start from
+the status that their caller has read: what has changed since then they read again.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from eavdash.config.convert import execution_of
 from eavdash.config.schema import Execution
@@ -22,19 +23,28 @@ from eavdash.store.readable import data_folders
 from eavdash.store.status import RunStatus
 
 
-def submit(run: RunDir, execution: Execution) -> bool:
-    """Give a queued run its request id, unless another caller already did; return True if this call did."""
-    status = run.status()
+class Requeued(NamedTuple):
+    """A run that got a new request id: its new status, and the id of the task of the request before."""
+
+    status: RunStatus
+    obsolete: str
+
+
+def submit(run: RunDir, execution: Execution, known: Mapping[RunDir, RunStatus]) -> RunStatus | None:
+    """Give a queued run its request id, unless another caller already did; return the new status if this call did.
+
+    ``known``: the statuses of the run and of others of its study, as last read.
+    """
+    status = known[run]
     if status.state != "queued" or status.submission:
-        return False
+        return None
     with contextlib.suppress(QueueError):
-        _request(run, status, execution)
-        return True
-    return False
+        return _request(run, status, execution, known)
+    return None
 
 
-def retry(run: RunDir, execution: Execution | None, named: bool) -> bool:
-    """Queue a run again that ended without success; return True if it was queued.
+def retry(run: RunDir, execution: Execution | None, named: bool) -> RunStatus | None:
+    """Queue a run again that ended without success; return its new status if it was queued.
 
     ``named``: the user named this run; a finished run with damaged files is then queued too.
     """
@@ -47,22 +57,19 @@ def retry(run: RunDir, execution: Execution | None, named: bool) -> bool:
                 (run.path / name).unlink(missing_ok=True)
             status = run.status()
     elif status.state == "done" or not status.ended or status.unusable:
-        return False  # done, running, or not computable until its recordings are fixed
-    try:
-        _request(run, status, execution)
-    except QueueError:
-        return False  # another process was faster
-    return True
+        return None  # done, running, or not computable until its recordings are fixed
+    with contextlib.suppress(QueueError):  # another process was faster
+        return _request(run, status, execution)
+    return None
 
 
-def cancel(run: RunDir) -> list[str] | None:
+def cancel(run: RunDir, status: RunStatus) -> list[str] | None:
     """Cancel one run in its files; return the ids of obsolete tasks, or None if it had already ended.
 
     A run that a failed run blocks would resume with a retry of that run: it is cancelled too, and its reason names what
     blocked it.
     """
     while True:
-        status = run.status()
         expect = status.only("state", "submission", "job")
         try:
             if status.state in ("done", "failed", "cancelled"):
@@ -79,59 +86,65 @@ def cancel(run: RunDir) -> list[str] | None:
             run.transition("cancelled", expect=expect, reason="cancelled", finished=time.time())
             return [train_id(run, status)]
         except QueueError:
-            continue  # its status changed in the meantime: read it again
+            status = run.status()  # it has changed in the meantime
 
 
-def suspend(run: RunDir, stop_reason: str, waiting_only: bool = False) -> list[str]:
+def suspend(run: RunDir, status: RunStatus, stop_reason: str, waiting_only: bool = False) -> Requeued | None:
     """Remove a run from the queue, or stop it after its last finished epoch, to be resumed later.
 
-    Return the ids of obsolete tasks. ``waiting_only``: do not stop a run that has started.
+    Return what has changed in the queue, or None. ``waiting_only``: do not stop a run that has started.
     """
     while True:
-        status = run.status()
         expect = status.only("state", "submission", "job")
         try:
             if status.ended or status.cancel or (status.state == "running" and waiting_only):
-                return []
+                return None
             if status.state == "running" or status.job:
                 run.transition(status.state, expect=expect, cancel=new_request_id(), halt=stop_reason)
-                return []
+                return None
             if status.state != "queued" or not status.submission:
-                return []
+                return None
             # A new request id: a scheduler that is about to start the run finds its task out of date.
-            run.transition("queued", expect=expect, submission=new_request_id())
-            return [train_id(run, status)]
+            after = run.transition("queued", expect=expect, submission=new_request_id())
+            return Requeued(after, train_id(run, status))
         except QueueError:
-            continue
+            status = run.status()
 
 
-def change_execution(run: RunDir, change: Callable[[Execution], Execution], stop_reason: str = "") -> list[str]:
-    """Change the execution settings of an unfinished run; return the ids of replaced tasks.
+def change_execution(
+    run: RunDir, status: RunStatus, change: Callable[[Execution], Execution], stop_reason: str = ""
+) -> Requeued | None:
+    """Change the execution settings of an unfinished run; return what has changed in the queue, or None.
 
     ``stop_reason``: stop a running job, so that the run resumes with the new settings; empty: they apply from the
     next start on.
     """
     while True:
-        status = run.status()
         if status.state == "done" or (status.ended and not status.submission):
-            return []
+            return None
         old = execution_of(status.execution)
         new = change(old)
         expect = status.only("state", "submission", "job", "cancel")
-        fields: dict[str, Any] = {"execution": dataclasses.asdict(new)}
+        fields: dict[str, Any] = {"execution": _recorded(new)}
         try:
             if new == old or status.cancel:
-                return []
+                return None
             if status.state == "running" or status.job:
                 stop = {"cancel": new_request_id(), "halt": stop_reason} if stop_reason else {}
                 run.transition(status.state, expect=expect, **fields, **stop)
-                return []
+                return None
             if status.state == "queued" and status.submission:
                 fields["submission"] = new_request_id()
-            run.transition(status.state, expect=expect, **fields)
-            return [train_id(run, status)] if "submission" in fields else []
+            after = run.transition(status.state, expect=expect, **fields)
+            return Requeued(after, train_id(run, status)) if "submission" in fields else None
         except QueueError:
-            continue
+            status = run.status()
+
+
+@lru_cache(maxsize=64)
+def _recorded(execution: Execution) -> dict[str, Any]:
+    """Return settings for status.json, the same object for the same settings: many runs have them."""
+    return dataclasses.asdict(execution)
 
 
 def blocked_by(run: RunDir) -> list[str]:
@@ -166,18 +179,20 @@ def damaged(run: RunDir) -> bool:
     return False
 
 
-def _request(run: RunDir, status: RunStatus, execution: Execution | None) -> None:
-    """Queue the run under a new request id, or mark it as blocked."""
+def _request(
+    run: RunDir, status: RunStatus, execution: Execution | None, known: Mapping[RunDir, RunStatus] | None = None
+) -> RunStatus:
+    """Queue the run under a new request id, or mark it as blocked; return the new status."""
     expect = status.only("state", "submission")
     state, reason = "queued", ""
-    waiting, lost = obstacles(run)
+    waiting, lost = obstacles(run, known)
     if waiting or lost:
         # The same request may queue a failed parent again; the status is updated from the parents' later.
         state, reason = "blocked", waiting_reason([*waiting, *lost])
     fields: dict[str, Any] = {
         "submission": new_request_id(),
         "folders": data_folders(),
-        "execution": dataclasses.asdict(execution or execution_of(status.execution)),
+        "execution": _recorded(execution or execution_of(status.execution)),
         "cancel": None,
         "halt": None,
         "job": None,
@@ -191,4 +206,4 @@ def _request(run: RunDir, status: RunStatus, execution: Execution | None) -> Non
         # failed → queued → blocked: two legal steps; the second one sets the request id.
         run.transition("queued", expect=expect, **{**fields, "submission": None})
         expect = {"state": "queued", "submission": None}
-    run.transition(state, expect=expect, **fields)
+    return run.transition(state, expect=expect, **fields)

@@ -1,4 +1,4 @@
-"""Who decided what: one row per tested (subject, trial, fold, seed), one column per stage.
+"""Decisions by stage: one row per tested (subject, trial, fold, seed), one column per stage.
 
 In: a table of ``tables.trials``, or the trials that :mod:`eavdash.results.study_scores` has read. Out: codes, from
 which two stages are compared on the trials that both have been tested on, in any metric.

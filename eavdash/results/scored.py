@@ -180,7 +180,7 @@ class Scored:
 
     @property
     def attrs(self) -> dict[str, object]:
-        """What pages and commands say beside a table."""
+        """Notes that pages and commands show beside a table."""
         return {"problems": [*self.problems.values(), *self.beside.values()], "unread": [*self.unread]}
 
     def _noted(self, frame: pd.DataFrame) -> pd.DataFrame:

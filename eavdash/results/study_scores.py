@@ -29,7 +29,7 @@ Stamps = tuple[tuple[int, int, int], ...]
 
 @dataclass
 class _Memory:
-    """What this process has read of one study."""
+    """The files of one study that this process has read."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     stamps: dict[str, Stamps] = field(default_factory=dict)

@@ -44,7 +44,7 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], Any], *, private: bool 
             write(file)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+        os.replace(temporary, path)  # noqa: PTH105 - makes no further path
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -76,7 +76,11 @@ def disk_full(folder: Path) -> str:
 
 def write_json(path: Path, data: Any, *, private: bool = False) -> None:
     """Write ``data`` as indented UTF-8 JSON, as :func:`write_atomic`."""
-    text = json.dumps(data, indent=2, ensure_ascii=False) + "\n"
+    write_text(path, json.dumps(data, indent=2, ensure_ascii=False) + "\n", private=private)
+
+
+def write_text(path: Path, text: str, *, private: bool = False) -> None:
+    """Write a text as UTF-8, as :func:`write_atomic`."""
     write_atomic(path, lambda file: file.write(text.encode()), private=private)
 
 
@@ -97,14 +101,21 @@ def locked_file(folder: Path, name: str) -> Iterator[None]:
     Raises:
         IntegrityError: the folder is gone. TrainingError: the folder is not writable, or the lock is not free in time.
     """
-    with contextlib.ExitStack() as stack:
+    path = folder / name
+    try:
+        descriptor = open_lock(path)
+    except FileNotFoundError:
+        raise IntegrityError.at(folder, expected="a folder", found="none", remedy="train the study again") from None
+    except OSError as error:
+        raise unwritable(path, error) from error
+    try:
         try:
-            stack.enter_context(file_lock(folder / name))
-        except FileNotFoundError:
-            raise IntegrityError.at(folder, expected="a folder", found="none", remedy="train the study again") from None
+            wait_for_lock(path, descriptor, fcntl.LOCK_EX)
         except OSError as error:
-            raise unwritable(folder / name, error) from error
+            raise unwritable(path, error) from error
         yield
+    finally:
+        os.close(descriptor)
 
 
 @contextlib.contextmanager

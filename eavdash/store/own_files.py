@@ -30,6 +30,11 @@ def open_own(path: Path, flags: int, mode: int = 0o666) -> int:
     Raises:
         OSError: it cannot be opened, or it is a link, another kind of file, or another user's.
     """
+    return _open_own(path, flags, mode, path.parent.stat())[0]
+
+
+def _open_own(path: Path, flags: int, mode: int, folder: os.stat_result) -> tuple[int, os.stat_result]:
+    """Return the descriptor, and what is known of the file; ``folder``: of its folder."""
     safe = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # opening a pipe would wait for its other end
     try:
         descriptor = os.open(path, flags & ~os.O_TRUNC | safe, mode)
@@ -38,7 +43,7 @@ def open_own(path: Path, flags: int, mode: int = 0o666) -> int:
             raise OSError(errno.ELOOP, "a symbolic link to another file", str(path)) from None
         raise
     try:
-        found, folder = os.fstat(descriptor), path.parent.stat()
+        found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
             raise OSError(errno.EINVAL, "no regular file", str(path))
         # In a folder that others may write to, their files are expected.
@@ -49,7 +54,7 @@ def open_own(path: Path, flags: int, mode: int = 0o666) -> int:
     except BaseException:
         os.close(descriptor)
         raise
-    return descriptor
+    return descriptor, found
 
 
 def own_file(path: Path, mode: str) -> Any:
@@ -67,8 +72,13 @@ def new_file(path: Path, mode: int = 0o666) -> Any:
     Raises:
         OSError: it cannot be made.
     """
-    path.unlink(missing_ok=True)
-    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), "wb")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    try:
+        descriptor = os.open(path, flags, mode)
+    except FileExistsError:
+        path.unlink(missing_ok=True)
+        descriptor = os.open(path, flags, mode)
+    return os.fdopen(descriptor, "wb")
 
 
 def open_lock(path: Path, flags: int = os.O_RDWR | os.O_CREAT) -> int:
@@ -77,9 +87,9 @@ def open_lock(path: Path, flags: int = os.O_RDWR | os.O_CREAT) -> int:
     Raises:
         OSError: as :func:`open_own`.
     """
-    mode = 0o660 if path.parent.stat().st_mode & stat.S_IWGRP else 0o600
-    descriptor = open_own(path, flags, mode)
-    found = os.fstat(descriptor)
+    folder = path.parent.stat()
+    mode = 0o660 if folder.st_mode & stat.S_IWGRP else 0o600
+    descriptor, found = _open_own(path, flags, mode, folder)
     # Earlier versions let all users read it; the umask may have closed it to the group that shares the folder.
     if found.st_uid == os.geteuid() and stat.S_IMODE(found.st_mode) != mode:
         with contextlib.suppress(OSError):

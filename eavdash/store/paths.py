@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from eavdash.store.names import slug
@@ -114,11 +115,11 @@ class RunPaths:
         """The study that the run belongs to."""
         return StudyPaths(self.path.parent)
 
-    @property
+    @cached_property
     def config_file(self) -> Path:
         return self.path / "config.json"
 
-    @property
+    @cached_property
     def status_file(self) -> Path:
         return self.path / "status.json"
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError, model_validator
 from pydantic_core import from_json
 
 from eavdash.errors import IntegrityError, VersionError
-from eavdash.store.atomic import write_json
+from eavdash.store.atomic import write_text
 from eavdash.store.regular import open_regular
 
 #: Size in bytes above which a file is not read; study.json with 10,000 recordings has 3 MB.
@@ -37,6 +37,8 @@ class Part(BaseModel):
     """Base of what is nested in a record: an object without a file, and so without a version, of its own."""
 
     model_config = ConfigDict(frozen=True, extra="allow", strict=True, ser_json_inf_nan="constants")
+    #: True: fields that are None are not written.
+    without_none: ClassVar[bool] = False
 
     @model_validator(mode="before")
     @classmethod
@@ -50,13 +52,13 @@ class Part(BaseModel):
         Raises:
             TypeError: the record has no field of that name. ValidationError: a value has the wrong type.
         """
-        if unknown := fields.keys() - type(self).model_fields.keys():
+        if unknown := [name for name in fields if name not in type(self).model_fields]:
             raise TypeError(f"{type(self).__name__} has no field {', '.join(sorted(unknown))}")
         return self.model_validate({**dict(self), **fields})
 
     def document(self) -> dict[str, Any]:
         """Return the content for a JSON file."""
-        return self.model_dump(mode="json")
+        return self.model_dump(mode="json", exclude_none=self.without_none)
 
     def only(self, *names: str) -> dict[str, Any]:
         """Return the values of some fields by name."""
@@ -104,7 +106,8 @@ def write_record(path: Path, record: Record, *, private: bool = False) -> None:
     Raises:
         TrainingError: the file cannot be written.
     """
-    write_json(path, record.document(), private=private)
+    text = record.model_dump_json(indent=2, exclude_none=record.without_none)
+    write_text(path, text + "\n", private=private)
 
 
 def read_json(path: Path, remedy: str = REMEDY) -> Any:
@@ -127,7 +130,7 @@ def _content(path: Path, remedy: str) -> bytes:
             if size > MAX_BYTES:
                 limit = f"a file of at most {MAX_BYTES} bytes"
                 raise IntegrityError.at(path, expected=limit, found=f"{size} bytes", remedy=remedy)
-            return file.read(MAX_BYTES)
+            return file.read(size)
     except FileNotFoundError:
         raise IntegrityError.at(path, expected="a file", found="none", remedy=remedy) from None
     except OSError as error:

@@ -14,7 +14,6 @@ from pydantic_core import from_json
 from eavdash.errors import IntegrityError, TrainingError, VersionError
 from eavdash.store.atomic import sha256
 from eavdash.store.documents import EpochRow, RunConfig
-from eavdash.store.own_files import refuse_link
 from eavdash.store.paths import RunPaths
 from eavdash.store.record import read_record, write_record
 from eavdash.store.regular import read_end
@@ -82,9 +81,12 @@ class RunDir(RunPaths, StatusFolder[RunStatus]):
         Raises:
             IntegrityError: it is one.
         """
-        remedy = "replace the link by the folder; a whole study may be a link"
-        with IntegrityError.from_os(self.path, expected="a run's folder", remedy=remedy):
-            refuse_link(self.path)
+        if os.path.islink(self.path):  # noqa: PTH114 - called for each of thousands of runs
+            found, remedy = (
+                "a symbolic link to another folder",
+                "replace the link by the folder; a whole study may be a link",
+            )
+            raise IntegrityError.at(self.path, expected="a run's folder", found=found, remedy=remedy)
 
     def describe(self, **fields: Any) -> None:
         """Change fields of config.json, which describe the model and its inputs."""

@@ -75,6 +75,7 @@ class Attempt(Part):
 class JobStatus(Record):
     """The fields that the statuses of runs and of background tasks share. Times are in seconds since 1970."""
 
+    without_none = True
     state: State
     attempt: Whole = 0
     reason: str = ""
@@ -94,10 +95,6 @@ class JobStatus(Record):
     def ended(self) -> bool:
         """True if it will not change by itself."""
         return self.state in ("done", "failed", "cancelled")
-
-    def document(self) -> dict[str, Any]:
-        """Return the content for status.json, without the fields that are None."""
-        return self.model_dump(mode="json", exclude_none=True)
 
     def changed_to(self, state: str, fields: Mapping[str, Any]) -> Self:
         """Return the status after a change to ``state`` with ``fields``."""

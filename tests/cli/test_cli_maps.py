@@ -49,7 +49,7 @@ def test_maps_are_kept_and_printed(tmp_path: Path, capsys: pytest.CaptureFixture
 def test_representations_are_kept_made_once_and_a_failing_run_stops_none(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make_study(tmp_path, subjects=("1", "2"), stages=("fusion",), states={"s02-fusion": "failed"})
+    make_study(tmp_path, subjects=("1", "2"), stages=("eeg", "fusion"), states={"s02-fusion": "failed"})
     asked: list[str] = []
 
     def represent(run: RunDir, device: str) -> pd.DataFrame:
@@ -73,7 +73,7 @@ def test_representations_are_kept_made_once_and_a_failing_run_stops_none(
     assert main([*command, "--again"]) == 0
     assert asked == ["s01-fusion"] * 2
 
-    other = make_study(tmp_path, "both", subjects=("1", "2"), stages=("fusion",))
+    other = make_study(tmp_path, "both", subjects=("1", "2"), stages=("eeg", "fusion"))
     assert main(["representations", "both", "--checkpoints", str(tmp_path)]) == 1
     assert "restore them" in capsys.readouterr().err
     kept = representations.load(other)

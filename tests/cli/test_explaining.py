@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from fake_study import make_explanation, make_study
 
@@ -38,6 +39,7 @@ def computed(study: StudyDir, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str
         run = study.run(f"s0{subject}-{asked['stage'] or 'fusion'}")
         found = question.Question(**words).of(run, subject, number)._asdict()
         made = replace(make_explanation(study, run.name, subject, number), stage=run.name.split("-")[1], **found)
+        made = replace(made, crops=np.zeros((2, 5, 4), np.float32))
         save_explanation(run, made)
         return made
 
@@ -102,6 +104,19 @@ def test_one_trial_prints_the_same_object_as_before_and_more(
     assert computed == [("1", "2")]
     assert run(study, "--trial", "2") == 2
     assert "--subject" in capsys.readouterr().err
+
+
+def test_files_without_the_places_of_their_pictures_are_computed_again(
+    study: StudyDir, computed: list[tuple[str, str]]
+) -> None:
+    assert run(study, "--subject", "1", "--trial", "2") == 0
+    made = trial.find_explanation(study, "1", "2")
+    assert made is not None
+    assert not made.lacks_places
+    save_explanation(study.run("s01-fusion"), replace(made, crops=None))
+    assert run(study, "--subject", "1", "--trial", "2") == 0
+    assert run(study, "--subject", "1", "--trial", "2") == 0
+    assert computed == [("1", "2")] * 2
 
 
 def test_damaged_files_are_computed_again(study: StudyDir, computed: list[tuple[str, str]]) -> None:

@@ -202,7 +202,7 @@ def test_a_worker_outlives_the_loss_of_its_task(lab):
 def test_a_run_that_was_removed_from_the_queue_cannot_start_by_its_old_request(lab):
     run = lab.run("s01-vision")
     run.update(submission="old")
-    assert suspend(run, "paused", waiting_only=True) == ["tried/s01-vision#old"]
+    assert suspend(run, run.status(), "paused", waiting_only=True).obsolete == "tried/s01-vision#old"
     assert run.status().submission != "old"
     pause(lab.study)
     resume(lab.study)

@@ -203,7 +203,7 @@ def queue_all(lab):
 
     with queue_session(lab.root) as broker:
         for run in lab.study.runs():
-            requests.submit(run, Execution())
+            requests.submit(run, Execution(), {run: run.status()})
         queue_tasks.activate(broker, lab.study.runs())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import shutil
 import sqlite3
 import subprocess
@@ -11,13 +12,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import sqlalchemy
 from documents import study_document
 from failing import fails
 from lab import change_standin
 
 from eavdash.config.schema import Execution
 from eavdash.errors import IntegrityError, QueueError, UsageError
-from eavdash.jobs.broker import Broker
+from eavdash.jobs.broker import SLOTTED, VERSION, Broker, Task
 from eavdash.jobs.queue import ensure_scheduler, retry, scheduler_alive, submit, wait
 from eavdash.jobs.queue_database import queue_database
 from eavdash.jobs.snapshot import snapshot
@@ -245,3 +247,30 @@ def test_opening_a_queue_that_another_process_creates_waits(tmp_path: Path) -> N
         other.execute("SELECT * FROM begun")  # makes it read the new journal mode
         assert other.execute("PRAGMA journal_mode").fetchone() == ("wal",)
         assert Broker(tmp_path).states(["-"]) == {}
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgres"])
+def test_tasks_that_are_added_together_are_stored_as_dbos_stores_a_single_one(tmp_path, database, request, monkeypatch):
+    if database == "postgres":
+        monkeypatch.setenv("EAVDASH_QUEUE", request.getfixturevalue("postgres"))
+
+    def rows(table):
+        table = f'"{broker.database.schema}".{table}' if broker.database.shared else table
+        changing = ("workflow_uuid", "creator_xid", "created_at", "updated_at", "retention_timestamp")
+        with broker.engine.begin() as connection:
+            found = connection.execute(sqlalchemy.text(f"SELECT * FROM {table} ORDER BY workflow_uuid")).mappings()
+            return {row["workflow_uuid"]: {k: v for k, v in row.items() if k not in changing} for row in found}
+
+    broker = Broker(tmp_path)
+    task = Task("1 together", "train", "study", "run", "1", SLOTTED, 5)
+    broker.enqueue([task, dataclasses.replace(task, id="2 together"), dataclasses.replace(task, priority=7)])
+    broker.enqueue([dataclasses.replace(task, priority=8)])
+    options = {"workflow_name": "train", "queue_name": SLOTTED, "workflow_id": "3 alone", "app_version": VERSION}
+    with broker.engine.begin() as connection:
+        broker._client.enqueue_in_transaction(connection, {**options, "priority": 5}, "study", "run", "1")
+    for table in ("workflow_status", "workflow_input"):
+        found = rows(table)
+        assert list(found) == ["1 together", "2 together", "3 alone"]
+        assert found["1 together"] == found["2 together"] == found["3 alone"]
+    assert broker.states(list(found)) == dict.fromkeys(found, True)
+    broker.close()

@@ -205,7 +205,7 @@ def test_a_worker_reads_what_its_requester_may_and_a_study_adds_nothing(lab, mon
     run = lab.run("s01-vision")
     monkeypatch.setenv("EAVDASH_DATA", "[]")  # restored afterwards
     set_data_folders(asked)
-    requests.submit(run, Execution())
+    requests.submit(run, Execution(), {run: run.status()})
     assert run.status().folders == (None if asked is None else tuple(asked))
     set_data_folders(None)  # as in the scheduler
     assert module.main([str(run.path)]) == 0

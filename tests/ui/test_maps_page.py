@@ -121,11 +121,11 @@ def test_ready_it_answers_and_every_choice_draws(checkpoints: Path) -> None:
 
 
 def test_more_since_and_42_subjects_in_parts(checkpoints: Path) -> None:
-    study = make_study(checkpoints, subjects=[str(n + 1) for n in range(42)], trials=5, stages=("fusion",))
+    study = make_study(checkpoints, subjects=[str(n + 1) for n in range(42)], trials=2, stages=("eeg", "fusion"))
     explain(study, first_decisions(tables.trials(study)))
-    add_maps(study, explained=209)
+    add_maps(study, explained=83)
     app = open_page("maps", {"explain_maps_by": "subject", "explain_maps_part": "nonsense"})
-    assert "210 of 210 test trials are explained by this method; the maps below average 209." in page_text(app)
+    assert "84 of 84 test trials are explained by this method; the maps below average 83." in page_text(app)
     assert app.selectbox(key="explain_maps_part").options == ["1 to 12", "13 to 24", "25 to 36", "37 to 42"]
     app.selectbox(key="explain_maps_part").select("36").run()
     assert "Subject 42, n = 10" in page_text(app)

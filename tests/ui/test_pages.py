@@ -48,6 +48,7 @@ def open_page(page: str, before: dict | None = None) -> AppTest:
         app.session_state[key] = value
     app.run()
     if page != "subjects":
+        app.query_params.clear()  # as a click in the navigation does
         app.switch_page(PAGES[page]).run()
     assert not app.exception, app.exception[0].stack_trace
     return app

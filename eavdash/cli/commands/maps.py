@@ -11,6 +11,7 @@ import pandas as pd
 from eavdash.cli import console
 from eavdash.cli.commands.chosen import study_of
 from eavdash.config.choices import STAGES
+from eavdash.explain.method_registry import METHODS
 from eavdash.explain.question import METHOD
 from eavdash.store.task import report_progress
 from eavdash.text import plural
@@ -27,7 +28,8 @@ def add(command: Callable[..., argparse.ArgumentParser], parents: Sequence[argpa
     parser = command("maps", text, *parents)
     parser.add_argument("study")
     parser.add_argument("--stage", default="", choices=STAGES, help="a modality alone (default: the fusion, if any)")
-    parser.add_argument("--method", default=METHOD, help="of the explanations (default: %(default)s)")
+    methods = [name for name, kind in METHODS.items() if kind.attribution]
+    parser.add_argument("--method", default=METHOD, choices=methods, help="of the explanations (default: %(default)s)")
     parser.add_argument("--baseline", default="", help="of the explanations (default: the method's first)")
 
 

@@ -16,8 +16,6 @@ import streamlit as st
 
 from eavdash.config.choices import STAGES
 from eavdash.errors import IntegrityError
-from eavdash.explain.baselines import BASELINES
-from eavdash.explain.question import METHOD
 from eavdash.report import theme
 from eavdash.report.figures import study_maps as figures
 from eavdash.results.decision import first_decisions
@@ -26,6 +24,7 @@ from eavdash.text import markdown, natural_order, plural
 from eavdash.ui import cached_maps, tasks, widgets
 from eavdash.ui.draft import kept
 from eavdash.ui.explain.choose_trial import label_word
+from eavdash.ui.explain.question import method_names
 from eavdash.ui.explain.trial_list import trial_list
 
 if TYPE_CHECKING:
@@ -78,11 +77,10 @@ def ask(trials: pd.DataFrame) -> Asked:
     """Show the choice of whose decisions and which method; return it."""
     there = set(trials["stage"])
     stages = [stage for stage in reversed(STAGES) if stage in there]
-    methods = [f"{name}-{baseline}" for name, offered in BASELINES.items() for baseline in offered]
-    methods.sort(key=lambda name: not name.startswith(f"{METHOD}-"))  # the default first
+    methods = method_names(attributions=True)
     left, right = st.columns([1, 2], vertical_alignment="bottom")
     stage = _choose(left, "Whose decisions", stages, "of", _stage_name)
-    method, _, baseline = _choose(right, "Method", methods, "method", _method_name).partition("-")
+    method, _, baseline = _choose(right, "Method", list(methods), "method", methods.__getitem__).partition("-")
     return Asked(stage, method, baseline, len(first_decisions(trials, stage)))
 
 
@@ -267,8 +265,3 @@ def _segments(title: str, options: list[str], name: str, label: Callable[[str], 
 
 def _stage_name(stage: str) -> str:
     return theme.label(stage) if stage == "fusion" else f"{theme.label(stage)} alone"
-
-
-def _method_name(method: str) -> str:
-    name, _, baseline = method.partition("-")
-    return f"{name.replace('_', ' ').capitalize()}, baseline {baseline}"

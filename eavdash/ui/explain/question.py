@@ -32,12 +32,16 @@ _BASELINES = {
 }
 
 
-def _methods() -> dict[str, str]:
-    """Return the methods with their baselines, as the widget's values, and their names; the default first."""
+def method_names(attributions: bool = False) -> dict[str, str]:
+    """Return the methods with their baselines, as a widget's values, and their names; the default first.
+
+    ``attributions``: leave out those that show attention.
+    """
     kinds = sorted(METHODS.values(), key=lambda kind: kind.name != METHOD)
     return {
         f"{kind.name}-{baseline}": f"{kind.title}{_BASELINES[baseline]}"
         for kind in kinds
+        if kind.attribution or not attributions
         for baseline in kind.baselines or (NONE,)
     }
 
@@ -138,7 +142,7 @@ def ask(study: StudyDir, rows: pd.DataFrame, classes: Sequence[str]) -> Question
             index=None,
             placeholder="–",
         )
-        methods = _methods()
+        methods = method_names()
         method = choose(fourth, "Method", list(methods), "method", methods.__getitem__, help=METHOD_HELP)
         kind, _, baseline = method.partition("-")
         question = Question(

@@ -32,7 +32,7 @@ FILTER_HELP = "Subjects, ranges or parts of names, separated by commas; empty: a
 
 @dataclass(frozen=True)
 class Choices:
-    """What is shown, and how."""
+    """The values of the widgets."""
 
     level: str
     metric: str

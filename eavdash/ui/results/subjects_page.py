@@ -35,7 +35,7 @@ OPEN = f"{PAGE}_open"  # a run that was clicked, in the session's state
 
 @dataclass(frozen=True)
 class Shown:
-    """What the page shows: scores of the level, what is missing, the question, and the subjects in their order."""
+    """The content of the page: scores of the level, what is missing, the question, and the subjects in their order."""
 
     scores: pd.DataFrame
     holes: pd.DataFrame
