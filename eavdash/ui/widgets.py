@@ -251,7 +251,8 @@ def chart(figure: go.Figure, key: str, alt: str, files: bool = True, **options: 
     """Show a Plotly figure with the app's settings; ``alt`` is its description for screen readers.
 
     Every figure passes here, so that names in it are shown as they are (:mod:`eavdash.report.figures.plain`).
-    ``files``: with the menu of its picture and data, which carry the caveats of the current study.
+    ``files``: with the menu of its picture and data, which carry the caveats of the current study; False on pages about
+    recordings.
     """
     event = st.plotly_chart(
         plain.escape(figure), key=key, alt=alt, width="stretch", config=theme.CHART_CONFIG, **options
