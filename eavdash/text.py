@@ -161,6 +161,13 @@ def latex(text: object) -> str:
     return "".join(_LATEX.get(character, character) for character in visible(text))
 
 
+def cell(value: Any) -> str:
+    """Return the text of a table's cell; empty if it has no value."""
+    if value is None or (isinstance(value, float) and value != value):
+        return ""
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
 def no_formula(text: str) -> str:
     """Return a text with ``'`` before it if a spreadsheet would read a formula; numbers stay as they are."""
     return f"'{text}" if text.startswith(_FORMULA) and not _NUMBER.fullmatch(text) else text

@@ -18,12 +18,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from eavdash.cli.formats import cell, latex_table, strict
 from eavdash.health.report import counted_parts
+from eavdash.report.plain_json import strict
 from eavdash.results.left_out import sentences
 from eavdash.store import StudyDir
 from eavdash.store.task import report_progress
-from eavdash.text import csv_for_people, json_text, plural, visible
+from eavdash.text import cell, csv_for_people, json_text, plural, visible
 
 if TYPE_CHECKING:
     from eavdash.health.report import HealthReport
@@ -72,14 +72,17 @@ def print_json(data: Any) -> None:
     print(json_text(json.dumps(strict(data), indent=2, ensure_ascii=False, default=str)))
 
 
+def print_text(text: str) -> None:
+    """Print a text of several lines, such as LaTeX, on standard output."""
+    print(visible(text, keep="\n"))
+
+
 def print_table(frame: pd.DataFrame, form: str, title: str = "") -> None:
-    """Print a frame as a text table, or as csv, json or latex; as text, a frame without rows is a line that says so."""
+    """Print a frame as a text table, or as csv or json; as text, a frame without rows is a line that says so."""
     if form == "json":
         print_json(frame.to_dict(orient="records"))
     elif form == "csv":
         print(visible(csv_for_people(frame), keep="\n"), end="")
-    elif form == "latex":
-        print(latex_table(frame))
     elif frame.empty:
         info(f"{title}: none" if title else "nothing to show")
     else:

@@ -64,11 +64,8 @@ STATE_COLOURS = {
     "not responding": "#B8860B",
 }
 SEQUENTIAL = "Cividis"
-#: Plotly's buttons cover small charts, and one of them uses the network; only the image export stays.
-CHART_CONFIG: dict[str, Any] = {
-    "displaylogo": False,
-    "modeBarButtonsToRemove": ["zoom2d", "pan2d", "select2d", "lasso2d", "zoomIn2d", "zoomOut2d", "autoScale2d"],
-}
+#: Plotly's buttons cover small charts, one uses the network, and its picture lacks the study's caveats: none stays.
+CHART_CONFIG: dict[str, Any] = {"displaylogo": False, "displayModeBar": False}
 #: Shown with all attention shares.
 SHARES = (
     "Attention shares are the weights of the encoders' opinions in the fused decision; with m modalities, equal "

@@ -75,6 +75,11 @@ class StudyPaths:
         return self.path / "representations.parquet"
 
     @property
+    def report_file(self) -> Path:
+        """The newest report of the study (eavdash report)."""
+        return self.path / "report.html"
+
+    @property
     def verification_file(self) -> Path:
         """Outcome of the newest comparison of the files with their checksums."""
         return self.path / "verification.json"

@@ -24,7 +24,11 @@ from eavdash.results.statistics import too_few
 from eavdash.store import StudyDir, checkpoints_root, datasets, studies
 from eavdash.store.documents import StudyDocument
 from eavdash.text import markdown
+<<<<<<< HEAD
 from eavdash.ui import actions, address, allowing, cached_runs, dataset, edge
+=======
+from eavdash.ui import actions, allowing, cached_runs, downloads, edge
+>>>>>>> y-report
 from eavdash.ui.draft import kept
 
 if TYPE_CHECKING:
@@ -254,14 +258,19 @@ def show_message() -> None:
         st.success(markdown(text))
 
 
-def chart(figure: go.Figure, key: str, alt: str, **options: Any) -> Any:
+def chart(figure: go.Figure, key: str, alt: str, files: bool = True, **options: Any) -> Any:
     """Show a Plotly figure with the app's settings; ``alt`` is its description for screen readers.
 
     Every figure passes here, so that names in it are shown as they are (:mod:`eavdash.report.figures.plain`).
+    ``files``: with the menu of its picture and data, which carry the caveats of the current study; False on pages about
+    recordings.
     """
-    return st.plotly_chart(
+    event = st.plotly_chart(
         plain.escape(figure), key=key, alt=alt, width="stretch", config=theme.CHART_CONFIG, **options
     )
+    if files:
+        downloads.figure_menu(figure, key, alt, current_study())
+    return event
 
 
 def segments(title: str, options: Sequence[Any], key: str, label: Callable[[Any], str] = str, **more: Any) -> Any:

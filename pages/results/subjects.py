@@ -3,10 +3,10 @@
 import streamlit as st
 
 from eavdash.report.figures import results as figures
-from eavdash.results import left_out, paper
-from eavdash.text import csv_for_people, markdown, natural_order
-from eavdash.ui import cached_results, widgets
-from eavdash.ui.results import choices, remarks, subject_trials, subjects_page
+from eavdash.results import paper
+from eavdash.text import markdown, natural_order
+from eavdash.ui import cached_results, downloads, widgets
+from eavdash.ui.results import choices, exports, remarks, subject_trials, subjects_page
 
 study, document = widgets.study_page(
     "Accuracy per subject", "How well is each subject recognised, and from which modality?"
@@ -45,12 +45,11 @@ if order:
     st.dataframe(
         figures.score_table(table, chosen.metric, order, missing), hide_index=True, key="results_subjects_table"
     )
-counted = csv_for_people(left_out.with_counts(table, document.left_out))
-name = f"{study.name}-{chosen.level}.csv"
-st.download_button("Download as CSV", counted, name, "text/csv", key="results_subjects_download")
+exports.scores_menu(study, table, document, chosen)
 
 st.subheader("Trials of one subject", anchor=False)
 subject = choices.subject(subjects)
 choices.write()
 if subject := subject or clicked:
     subject_trials.show(study, subject)
+downloads.report_button(study, "results_subjects")

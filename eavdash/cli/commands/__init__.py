@@ -16,6 +16,7 @@ from eavdash.cli.commands.outcome import results
 from eavdash.cli.commands.probing import probe
 from eavdash.cli.commands.receipts import receipts
 from eavdash.cli.commands.recordings import check, make_demo
+from eavdash.cli.commands.report import report
 from eavdash.cli.commands.representations import representations
 from eavdash.cli.commands.shapley import shapley
 from eavdash.cli.commands.steering import cancel, move, pause, prioritise, resume, retry

@@ -36,8 +36,49 @@ def results(options: argparse.Namespace) -> int:
         _note_means(frame, options.metric)
         frame = frame.drop(columns=[name for name in METRICS if name != options.metric])
     _note_remarks(study, options.metric or "accuracy")
-    console.print_table(frame, "json" if options.json else options.format)
+    _print(study, frame, options)
     return 0
+
+
+def _print(study: store.StudyDir, frame: pd.DataFrame, options: argparse.Namespace) -> None:
+    """Print the table in the chosen form: exports carry the study's caveats, what people read has averages."""
+    from eavdash.report import latex
+    from eavdash.report.caveats import Caveats, of_study
+
+    form = "json" if options.json else options.format
+    try:
+        about = of_study(study)
+    except EavdashError as error:  # a damaged study.json or splits.csv
+        console.error(str(error))
+        about = Caveats(study.name, "unknown", ("marks unknown: study.json or splits.csv is damaged",))
+    metric = options.metric or "accuracy"
+    single = not (options.trials or options.by or options.split)
+    if form == "latex" and single:
+        console.print_text(latex.score_table(frame, about, options.level, metric))
+    elif form == "latex":
+        said = "Test trials." if options.trials else f"Scores per {options.level} on test trials, as fractions."
+        console.print_text(latex.plain_table(frame, about, said, "trials" if options.trials else options.level))
+    elif form == "table":
+        hidden = [name for name in frame.columns if options.trials and name.startswith("p_")]
+        console.print_table(frame.drop(columns=hidden), form)
+        if single and len(frame):
+            console.print_table(_averages(frame), form, title="Averages over subjects")
+    else:
+        console.print_table(about.beside(frame), form)
+
+
+def _averages(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return each stage's mean ± standard deviation over subjects in per cent, for the metrics in the table."""
+    from eavdash.results.metrics import METRICS
+    from eavdash.results.tables import summarise
+
+    columns: dict[str, list[object]] = {}
+    for metric in [name for name in METRICS if name in frame.columns]:
+        means = summarise(frame, metric)
+        columns |= {"stage": means["stage"].tolist(), "subjects": means["subjects"].tolist()}
+        spread = ["" if sd != sd else f" ± {100 * sd:.1f}" for sd in means["sd"]]
+        columns[f"{metric}, %"] = [f"{100 * m:.1f}{sd}" for m, sd in zip(means[metric], spread, strict=True)]
+    return pd.DataFrame(columns)
 
 
 def read_scores(
@@ -137,4 +178,4 @@ def _test_trials(study: store.StudyDir, baselines: bool) -> pd.DataFrame:
     if unread := unread_sentence(frame):
         console.info(f"note: {unread}")
     columns = ["subject", "trial", "stage", "label", "predicted", "correct", "confidence", "fold", "seed"]
-    return frame[columns]
+    return frame[[*columns, *(name for name in frame.columns if name.startswith("p_"))]]

@@ -261,6 +261,6 @@ def _ticks(name: str, values: Mapping[str, float], symbol: str, hover: str) -> g
         x=list(values),
         y=list(values.values()),
         mode="markers",
-        marker={"symbol": symbol, "size": 12, "line": {"color": theme.GREY, "width": 2}},
+        marker={"symbol": symbol, "size": 12, "color": theme.GREY, "line": {"color": theme.GREY, "width": 2}},
         hovertemplate=hover,
     )

@@ -131,14 +131,16 @@ def _show_candidate(candidate: Candidate) -> None:
     with audio:
         if sound := preview.audio:
             figure = figures.small_wave(sound.low, sound.high)
-            widgets.chart(figure, f"{PAGE}_wave", "Waveform envelope of the first trial's audio.")
+            widgets.chart(figure, f"{PAGE}_wave", "Waveform envelope of the first trial's audio.", files=False)
             note = preview.notes.get("audio", "")
             st.caption(f"Audio, {sound.duration:.1f} s" + (f" ({markdown(note)})" if note else ""))
         else:
             _show_table_or_missing("audio", preview)
     with eeg:
         if signal := preview.eeg:
-            widgets.chart(figures.small_eeg(signal.microvolt), f"{PAGE}_eeg", "Some EEG channels of the first trial.")
+            widgets.chart(
+                figures.small_eeg(signal.microvolt), f"{PAGE}_eeg", "Some EEG channels of the first trial.", files=False
+            )
             st.caption(f"EEG, {len(signal.channels)} channels, {signal.duration:.1f} s")
         else:
             _show_missing("eeg", preview.errors)
@@ -150,7 +152,7 @@ def _show_table_or_missing(modality: str, preview: TrialPreview) -> None:
         _show_missing(modality, preview.errors)
         return
     figure = feature_tables.feature_lines(table.columns, table.times, table.values, modality, small=True)
-    widgets.chart(figure, f"{PAGE}_{modality}_table", "Some features of the first trial's table.")
+    widgets.chart(figure, f"{PAGE}_{modality}_table", "Some features of the first trial's table.", files=False)
     st.caption(f"{theme.label(modality)}, {plural(len(table.columns), 'feature')} of a table, {table.duration:.1f} s")
 
 

@@ -182,7 +182,7 @@ def distributions(report: HealthReport) -> None:
     for column, (title, name, alt) in zip(st.columns(max(1, len(drawn))), drawn, strict=False):
         with column:
             st.subheader(title, anchor=False)
-            widgets.chart(draw[name](), f"{PAGE}_{name}", alt)
+            widgets.chart(draw[name](), f"{PAGE}_{name}", alt, files=False)
 
 
 def recordings(report: HealthReport) -> None:

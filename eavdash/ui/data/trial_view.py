@@ -164,7 +164,7 @@ def _show_table(modality: str, table: TablePreview, begin: float) -> None:
         st.caption("No rows in this part of the trial.")
         return
     figure = feature_tables.feature_lines(table.columns, begin + table.times, table.values, modality)
-    widgets.chart(figure, f"{PAGE}_{modality}_table", f"Features of {theme.label(modality)} over time.")
+    widgets.chart(figure, f"{PAGE}_{modality}_table", f"Features of {theme.label(modality)} over time.", files=False)
     most = feature_tables.LINES
     more = f" The first {most} of {len(table.columns)} columns." if len(table.columns) > most else ""
     note = f" In the table are {markdown(table.note)}." if table.note else ""

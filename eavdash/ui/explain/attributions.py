@@ -169,7 +169,7 @@ def _vision(explanation: Explanation, shown: WindowMap, style: _Style) -> None:
     st.image(list(pictures), caption=captions, width=140, alt=alt)
     chart = figures.colour_bar(limit, style.unit)
     with st.container(width=420):
-        widgets.chart(chart, f"{PAGE}_vision_bar", "Colours of the attributions over frames.")
+        widgets.chart(chart, f"{PAGE}_vision_bar", "Colours of the attributions over frames.", False)
 
 
 def _audio(explanation: Explanation, shown: WindowMap, style: _Style) -> None:

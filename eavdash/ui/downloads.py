@@ -1,0 +1,94 @@
+"""Downloads of figures and tables that keep the study's caveats, and the button that makes the report.
+
+In: a figure with the description that its page shows, or a table. Out: PNG, SVG and CSV, or CSV, JSON and LaTeX, with
+the study, protocol, marks and "simulated" in them. A file is made when it is asked for, never while a page is drawn.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+
+from eavdash.report.caveats import Caveats, of_study
+from eavdash.store import StudyDir
+from eavdash.text import csv_for_people, json_text, shortened, visible
+from eavdash.ui import tasks
+
+_TYPES = {
+    "png": "image/png",
+    "svg": "image/svg+xml",
+    "csv": "text/csv",
+    "json": "application/json",
+    "tex": "text/x-tex",
+}
+
+
+def figure_menu(figure: go.Figure, key: str, alt: str, study: StudyDir | None) -> None:
+    """Show the menu of a figure's files; ``alt``: its description, whose first part is its title."""
+    from eavdash.report.document.render import file_of
+
+    def made(form: str) -> Callable[[], bytes]:
+        return lambda: file_of(figure, form, shortened(re.split("[,;.]", alt)[0], 90), alt, _caveats(study))
+
+    name = key.replace("_", "-")
+    _menu({form: (f"{name}.{form}", made(form)) for form in ("png", "svg", "csv")}, key)
+
+
+def table_menu(frame: pd.DataFrame, key: str, title: str, study: StudyDir, latex: Callable[[Caveats], str]) -> None:
+    """Show the menu of a table's files; ``latex``: makes the LaTeX text with the caveats."""
+
+    def csv() -> str:
+        return csv_for_people(_caveats(study).beside(frame))
+
+    def plain() -> str:
+        from eavdash.report.plain_json import strict
+
+        rows = strict(_caveats(study).beside(frame).to_dict(orient="records"))
+        return json_text(json.dumps(rows, indent=2, ensure_ascii=False, default=str))
+
+    def tex() -> str:
+        return visible(latex(_caveats(study)), keep="\n")
+
+    _menu({form: (f"{title}.{form}", make) for form, make in (("csv", csv), ("json", plain), ("tex", tex))}, key)
+
+
+def report_button(study: StudyDir, page: str) -> None:
+    """Show the button that makes the study's report, the task that does it, and the newest report to download."""
+    command = ("report", study.name)
+    st.subheader("Report", anchor=False)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.button(
+            "Make the report",
+            icon=":material/description:",
+            on_click=tasks.start,
+            args=(command, "Report", study.name),
+            help="One HTML file that opens offline: data health, methods, figures, statistics, explained trials with "
+            "their receipts, and the commands that reproduce it. Nothing is computed anew.",
+            key=f"{page}_report",
+        )
+        if study.report_file.is_file():
+            st.download_button(
+                "Download the newest report",
+                study.report_file.read_bytes,
+                f"{study.name}.html",
+                "text/html",
+                on_click="ignore",
+                key=f"{page}_report_file",
+            )
+    tasks.panel(study.path.parent, study.name, command, key=f"{page}_reporting")
+
+
+def _menu(files: dict[str, tuple[str, Callable[[], str | bytes]]], key: str) -> None:
+    with st.popover("Download", icon=":material/download:", type="tertiary", key=f"{key}_downloads"):
+        for form, (name, make) in files.items():
+            label = {"tex": "LaTeX"}.get(form, form.upper())
+            st.download_button(label, make, name, _TYPES[form], on_click="ignore", key=f"{key}_{form}", type="tertiary")
+
+
+def _caveats(study: StudyDir | None) -> Caveats:
+    return of_study(study) if study is not None else Caveats("none", "none")
