@@ -24,6 +24,7 @@ page = st.navigation(
         "Results": [
             st.Page("pages/results/subjects.py", title="Subjects", url_path="subjects"),
             st.Page("pages/results/statistics.py", title="Statistics", url_path="statistics"),
+            st.Page("pages/results/compare.py", title="Compare", url_path="compare"),
         ],
         "Explain": [
             st.Page("pages/explain/trial.py", title="One trial", url_path="explain"),

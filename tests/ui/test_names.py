@@ -22,6 +22,7 @@ PAGES = {
     "pages/data/add.py": {},
     "pages/results/subjects.py": {"results_subjects_subject": hostile.NAME},
     "pages/results/statistics.py": {"results_statistics_split": hostile.COLUMN},
+    "pages/results/compare.py": {},
     "pages/explain/trial.py": {
         "explain_target": (hostile.NAME, f"{hostile.NAME} 2"),
     },

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 
@@ -36,7 +37,7 @@ class Suggestion:
     sentence: str
     label: str
     page: str
-    state: dict[str, object]
+    state: dict[str, Any]
 
 
 def show(root: Path) -> None:
@@ -107,7 +108,7 @@ def _suggestions(study: StudyDir) -> Iterator[Suggestion]:
     decided = trials[trials["stage"] == deciding_stage(trials)]
     wrong = decided[~decided["correct"].astype(bool) & (decided["confidence"] >= SURE)]
     if len(wrong):
-        row = wrong.loc[wrong["confidence"].idxmax()]
+        row = wrong.iloc[int(wrong["confidence"].to_numpy().argmax())]
         yield Suggestion(
             f"{theme.label(row['stage'])} is {theme.percent(row['confidence'])} sure of {row['predicted']} in trial "
             f"{row['trial']} of subject {row['subject']}, which is {row['label']}: its surest mistake.",
