@@ -114,7 +114,7 @@ def _compute(run: RunDir, by_hand: bool) -> int:
 
 
 class _PhaseWriter:
-    """What the run does, for status.json."""
+    """The phase that the run is in, for status.json."""
 
     def __init__(self, run: RunDir, mine: dict[str, Any]) -> None:
         self._run, self._mine = run, {**mine, "state": "running"}

@@ -1,4 +1,4 @@
-"""What a run does at the moment, such as "reading windows 40/60", told to whoever computes it.
+"""The phase that a run is in, such as "reading windows 40/60", told to the process that computes it.
 
 In: a listener, set around the training by :func:`listening`. Out: its calls with the name of the phase and, where it
 can be counted, how much of it is done. Nothing is computed, stored or drawn at random here, so results do not depend on
