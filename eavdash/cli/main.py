@@ -134,11 +134,8 @@ def parser() -> argparse.ArgumentParser:
 
     add_maps(command, (folder, as_json))
     add_representations(command, (folder, as_json))
-<<<<<<< HEAD
     add_expressiveness(command, (folder, as_json))
-=======
     add_report(command, (folder, as_json))
->>>>>>> y-report
     add_shapley(command("shapley", "Print what each modality adds to the decisions of the fusion.", folder, as_json))
     explain = command(
         "explain", "Explain decisions on test trials: write attributions and attention to files.", folder, as_json

@@ -24,11 +24,7 @@ from eavdash.results.statistics import too_few
 from eavdash.store import StudyDir, checkpoints_root, datasets, studies
 from eavdash.store.documents import StudyDocument
 from eavdash.text import markdown
-<<<<<<< HEAD
-from eavdash.ui import actions, address, allowing, cached_runs, dataset, edge
-=======
-from eavdash.ui import actions, allowing, cached_runs, downloads, edge
->>>>>>> y-report
+from eavdash.ui import actions, address, allowing, cached_runs, dataset, downloads, edge
 from eavdash.ui.draft import kept
 
 if TYPE_CHECKING:

@@ -4,15 +4,9 @@ import streamlit as st
 
 from eavdash.report.figures.answer import metric_name
 from eavdash.results.metrics import METRICS
-<<<<<<< HEAD
-from eavdash.ui import address, cached_results, widgets
+from eavdash.ui import address, cached_results, downloads, widgets
 from eavdash.ui.draft import kept
 from eavdash.ui.results import confusions, kinds, modalities, questions, why
-=======
-from eavdash.text import markdown, natural_order
-from eavdash.ui import cached_results, downloads, widgets
-from eavdash.ui.results import questions
->>>>>>> y-report
 
 PAGE = questions.PAGE
 VIEWS = {
@@ -44,18 +38,6 @@ elif view == "together":
 elif view == "why":
     why.show(study, document)
 else:
-<<<<<<< HEAD
     confusions.show_curves(study)
 address.write(PAGE, NAMES)
-=======
-    counts = tables.confusion(rows)
-    widgets.chart(
-        figures.confusion_matrix(counts, stage), "results_statistics_confusion", f"Confusion matrix of {stage}."
-    )
-    st.caption(
-        f"Share of each label's test trials and their number; n = {int(counts.to_numpy().sum())} decisions"
-        + (" (one per seed)." if rows["seed"].nunique() > 1 else ".")
-    )
-
-downloads.report_button(study, "results_statistics")
->>>>>>> y-report
+downloads.report_button(study, PAGE)

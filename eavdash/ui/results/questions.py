@@ -16,14 +16,10 @@ from eavdash.results.metrics import METRICS
 from eavdash.store import StudyDir
 from eavdash.store.documents import StudyDocument
 from eavdash.text import markdown, plural
-<<<<<<< HEAD
 from eavdash.ui import cached_results, cached_statistics, widgets
+from eavdash.ui.results import exports
 
 PAGE = "results_statistics"
-=======
-from eavdash.ui import cached_results, widgets
-from eavdash.ui.results import exports
->>>>>>> y-report
 
 
 def show(study: StudyDir, document: StudyDocument, metric: str = "accuracy") -> None:
@@ -38,7 +34,6 @@ def show(study: StudyDir, document: StudyDocument, metric: str = "accuracy") -> 
         st.warning(markdown(question.why_not))
     else:
         st.success(markdown(comparisons.verdict(question)))
-<<<<<<< HEAD
     if question.primary is not None and question.primary.subjects:
         _declared(study, document, question)
     across = recorded_config(document).protocol.name in ACROSS
@@ -56,31 +51,9 @@ def show(study: StudyDir, document: StudyDocument, metric: str = "accuracy") -> 
             _differences(study, question)
         else:
             widgets.bullet_list(cached_results.behind(study, metric))
-        st.dataframe(comparisons.comparison_table(rows, metric), hide_index=True, key=f"{PAGE}_{name or 'encoders'}")
-=======
-    widgets.bullet_list(comparisons.question_notes(question, recorded_config(document).protocol.name in ACROSS))
-    if question.primary is not None:
-        st.dataframe(comparisons.primary_table(question), hide_index=True, key="results_statistics_primary")
-        exports.comparisons_menu(study, [question.primary], "results_statistics_primary", "question")
-        widgets.chart(
-            comparisons.paired_lines(scores, "fusion", question.primary.b, metric),
-            "results_statistics_paired",
-            f"One line per subject from the {METRICS[metric]} of {question.primary.b} to that of fusion.",
-        )
-        st.caption(f"{metric_name(metric)} per trial, n = {plural(question.primary.subjects, 'subject')}.")
-    for name, title in (("fusion", "Fusion and what stands beside it"), ("", "Encoders and their baselines")):
-        rows = [c for c in question.secondary if (c.a == "fusion") == bool(name)]
-        if rows:
-            st.subheader(title, anchor=False)
-            if not name:
-                widgets.bullet_list(cached_results.behind(study, metric))
-            st.dataframe(
-                comparisons.comparison_table(rows, metric),
-                hide_index=True,
-                key=f"results_statistics_{name or 'encoders'}",
-            )
-            exports.comparisons_menu(study, rows, f"results_statistics_{name or 'encoders'}", name or "encoders")
->>>>>>> y-report
+        key = name or "encoders"
+        st.dataframe(comparisons.comparison_table(rows, metric), hide_index=True, key=f"{PAGE}_{key}")
+        exports.comparisons_menu(study, rows, f"{PAGE}_{key}", key)
     if question.secondary:
         st.caption(comparisons.METHOD_NOTE)
 
@@ -90,6 +63,7 @@ def _declared(study: StudyDir, document: StudyDocument, question: Question) -> N
     assert c is not None  # the caller has checked
     found = cached_statistics.inferred(study, question.metric, c.b)
     st.dataframe(inference.facts(question, found), hide_index=True, key=f"{PAGE}_primary")
+    exports.comparisons_menu(study, [c], f"{PAGE}_primary", "question")
     st.markdown("**For the paper**")
     st.code(inference.printed(question, found), language=None, wrap_lines=True)
     st.caption(f"{inference.HOW} {plural(c.trials, 'common trial')}; {metric_name(question.metric)} per trial.")
