@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 DEMO_FLAGS ?=
 
-.PHONY: demo test test-slow postgres test-ray test-slurm lint install lock browser clean-demo
+.PHONY: demo test test-slow coverage postgres test-ray test-slurm lint site reference install lock browser clean-demo
 
 demo: $(VENV)/.installed
 	$(BIN)/eavdash demo $(DEMO_FLAGS)
@@ -40,6 +40,17 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The documents as a site, into build/site; a wrong link fails it, and nothing is loaded from the network.
+site: $(VENV)/.installed-dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# The pages of docs/ that are made from the code.
+reference: $(VENV)/.installed
+	$(BIN)/python -m eavdash.cli.reference > docs/commands.md
+	$(BIN)/python -m eavdash.store.reference > docs/files.md
+	$(BIN)/python -m eavdash.config.reference > docs/settings.md
+	$(BIN)/python -m eavdash.models.reference
 
 install: $(VENV)/.installed
 
