@@ -1,6 +1,7 @@
 """The site's pages that stand at the top of the repository: contributing, changes and the licence.
 
-In: the files there, which forges look for. Out: pages of the site, with links between them and docs/ that work in both places.
+In: the files there, which forges look for. Out: pages of the site, with links to and from docs/
+that work in both places.
 """
 
 from __future__ import annotations

@@ -6,7 +6,9 @@ import os
 import re
 import subprocess
 import sys
+import time
 import tomllib
+import urllib.request
 import zipfile
 from pathlib import Path
 
@@ -99,6 +101,26 @@ def test_the_dashboard_runs_from_an_empty_folder(installed: Path, tmp_path: Path
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
+
+
+def test_the_app_answers_from_an_empty_folder(installed: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-P", "-m", "eavdash", "app", "--no-token", "--port", "18841"]
+    environment = {**os.environ, "PYTHONPATH": str(installed), "HOME": str(tmp_path), "PYTHONUNBUFFERED": "1"}
+    log = tmp_path / "app.log"
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=output, stderr=output) as server,
+    ):
+        try:
+            while not (found := re.search(r"^dashboard: (http://[\d.:]+)", log.read_text(), re.MULTILINE)):
+                assert server.poll() is None, log.read_text()
+                time.sleep(0.2)
+            for path in ("/", "/subjects"):
+                with urllib.request.urlopen(found[1] + path, timeout=60) as answer:
+                    assert answer.status == 200
+                    assert b"<title>" in answer.read()
+        finally:
+            server.terminate()
 
 
 def _requirements(name: str) -> list[Requirement]:

@@ -41,7 +41,7 @@ def build(source: Path, site: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-f", str(source / "mkdocs.yml")]
     environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     # A proxy that does not exist: what asks the network fails.
-    environment |= {name: "http://127.0.0.1:9" for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")}
+    environment |= dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
     return subprocess.run([*command, "-d", str(site)], env=environment, capture_output=True, text=True)
 
 
@@ -79,7 +79,7 @@ def test_the_site_builds_strictly_and_loads_nothing_from_elsewhere(tmp_path: Pat
 
 
 def test_what_is_loaded_from_elsewhere_is_found() -> None:
-    page = '<link href="https://fonts.example/f.css" rel="stylesheet"><script src="//x.example/a.js"></script><img src="a.png">'
+    page = '<link href="https://fonts.example/f.css"><script src="//x.example/a.js"></script><img src="a.png">'
     assert from_elsewhere(page) == ["https://fonts.example/f.css", "//x.example/a.js"]
 
 
@@ -158,7 +158,8 @@ def test_commands_and_options_in_the_documents_exist(page: Path) -> None:
 
 
 def test_a_command_or_an_option_that_does_not_exist_is_found() -> None:
-    text = "Run `eavdash resultz demo`.\n\n```\neavdash results demo --basslines   prose\n```\n\n    eavdash train x --stage eeg \\\n        --wat 3\n"
+    text = "Run `eavdash resultz demo`.\n\n```\neavdash results demo --basslines   prose\n```\n\n"
+    text += "    eavdash train x --stage eeg \\\n        --wat 3\n"
     assert sorted(unknown(text)) == ["results --basslines", "resultz", "train --stage", "train --wat"]
 
 

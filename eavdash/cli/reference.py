@@ -14,9 +14,9 @@ from eavdash.cli.main import parser
 HEAD = """# Commands
 
 Every command of `eavdash`, made from its argument parser by `python -m eavdash.cli.reference > docs/commands.md`.
-`eavdash COMMAND --help` prints the same. Options cannot be abbreviated; one that "may be repeated" is given once for each
-value. Results go to standard output, remarks and progress to standard error. Exit codes: 0 success, 1 failure, 2 wrong
-usage.
+`eavdash COMMAND --help` prints the same. Options cannot be abbreviated; one that "may be repeated" is given once for
+each value. Results go to standard output, remarks and progress to standard error. Exit codes: 0 success, 1 failure, 2
+wrong usage.
 """
 #: Options that stand in many commands and are described once.
 COMMON = {

@@ -1,6 +1,6 @@
 """The reference of all files as Markdown: ``python -m eavdash.store.reference > docs/files.md``.
 
-In: the names in :mod:`eavdash.store.paths`, with their docstrings. Out: a table for a study, a run and a background task.
+In: the names in :mod:`eavdash.store.paths`, with their docstrings. Out: a table for a study, a run and a task.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from eavdash.store.paths import RunPaths, StudyPaths, TaskPaths
 HEAD = """# Files
 
 What eavdash writes into the checkpoints folder (`./checkpoints`, `EAVDASH_CHECKPOINTS` or `--checkpoints`), made from
-`eavdash/store/paths.py` by `python -m eavdash.store.reference > docs/files.md`. Files are written to a temporary name and
-renamed, so that a reader never sees half of one. JSON documents have a `schema_version`; tables are Parquet or CSV; arrays
-are `.npz`; weights are safetensors. Names of subjects, trials and classes are quoted where
-they have other characters than letters, digits, dots, dashes and underscores. A study of an earlier version lacks the files
-that were added since.
+`eavdash/store/paths.py` by `python -m eavdash.store.reference > docs/files.md`. Files are written to a temporary name
+and renamed, so that a reader never sees half of one. JSON documents have a `schema_version`; tables are Parquet or CSV;
+arrays are `.npz`; weights are safetensors. Names of subjects, trials and classes are quoted where they have other
+characters than letters, digits, dots, dashes and underscores. A study of an earlier version lacks the files that were
+added since.
 
 `checkpoints/.queue` belongs to the job queue, `checkpoints/.cache` has what can be computed again (`eavdash cache`),
 `checkpoints/.datasets.json` the list of datasets; [architecture.md](architecture.md#files) says how they are kept.
