@@ -1,4 +1,4 @@
-"""Build the wheel with the dashboard inside: app.py, pages/ and .streamlit/ travel as ``eavdash/_app``.
+"""Build the wheel with the dashboard inside: app.py, pages/, .streamlit/ and docs/ travel as ``eavdash/_app``.
 
 They stay at the top level of a checkout, where Streamlit's tools look for them, but no package of the name ``pages`` is
 installed beside other people's.
@@ -25,6 +25,9 @@ class BuildWithApp(build_py):
         shutil.copytree(HERE / "pages", target / "pages", ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copytree(HERE / ".streamlit", target / ".streamlit")
         shutil.copy(HERE / "app.py", target)
+        for document in sorted((HERE / "docs").glob("*.md")):
+            (target / "docs").mkdir(exist_ok=True)
+            shutil.copy(document, target / "docs")
 
 
 setup(cmdclass={"build_py": BuildWithApp})

@@ -138,7 +138,7 @@ def test_only_the_app_the_pages_and_ui_import_streamlit() -> None:
 
 def test_pages_are_one_folder_down() -> None:
     assert not list((REPO / "pages").glob("*.py"))
-    assert len(list((REPO / "pages").glob("*/*.py"))) == 11
+    assert len(list((REPO / "pages").glob("*/*.py"))) == 12
 
 
 def test_nothing_that_a_page_loads_imports_the_heavy_libraries() -> None:

@@ -253,6 +253,7 @@ def run_progress() -> Iterator[Callable[[pd.DataFrame], None]]:
                         progress.remove_task(tasks.pop(name))
             done = int((frame["shown"] == "done").sum())
             progress.update(total, description="runs", completed=done, total=len(frame))
+            report_progress(done, len(frame), "training, runs done")
 
         yield report
 

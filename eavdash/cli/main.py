@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from eavdash import __version__
+from eavdash.cli.commands.expressiveness import add as add_expressiveness
 from eavdash.cli.commands.maps import add as add_maps
 from eavdash.cli.commands.representations import add as add_representations
 from eavdash.cli.commands.whatif import add as add_whatif
@@ -132,6 +133,7 @@ def parser() -> argparse.ArgumentParser:
 
     add_maps(command, (folder, as_json))
     add_representations(command, (folder, as_json))
+    add_expressiveness(command, (folder, as_json))
     add_shapley(command("shapley", "Print what each modality adds to the decisions of the fusion.", folder, as_json))
     explain = command(
         "explain", "Explain decisions on test trials: write attributions and attention to files.", folder, as_json

@@ -34,6 +34,7 @@ COMMANDS = (
     "receipts",
     "maps",
     "representations",
+    "expressiveness",
     "probe",
     "check",
     "cache",

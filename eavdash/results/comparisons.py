@@ -121,17 +121,23 @@ def paired(made: Decisions, a: str, b: str, metric: str = "accuracy") -> Compari
     if (a, b, metric) in made.compared:
         return made.compared[a, b, metric]
     both, either = made.tested(a, b), made.tested(a) | made.tested(b)
-    people = np.stack([made.people(a, both, metric), made.people(b, both, metric)])
-    people = people[:, ~np.isnan(people).any(axis=0)]
+    people = of_both(made, a, b, metric)
     count = made.trials(both)
     found = replace(
-        compare(a, people[0].tolist(), b, people[1].tolist()),
+        compare(a, people["a"].tolist(), b, people["b"].tolist()),
         trials=count,
         trials_left_out=made.trials(either) - count,
-        subjects_left_out=made.subjects(either) - people.shape[1],
+        subjects_left_out=made.subjects(either) - len(people),
     )
     made.compared[a, b, metric] = found
     return found
+
+
+def of_both(made: Decisions, a: str, b: str, metric: str = "accuracy") -> pd.DataFrame:
+    """Return ``a`` and ``b``: the metric of two stages by subject, on the trials that both have been tested on."""
+    both = made.tested(a, b)
+    values = {"a": made.people(a, both, metric), "b": made.people(b, both, metric)}
+    return pd.DataFrame(values, index=pd.Index(made.texts, name="subject")).dropna()
 
 
 def encoder_comparisons(made: Decisions, metric: str = "accuracy") -> list[Comparison]:

@@ -67,6 +67,11 @@ class StudyPaths:
         return self.path / "representations.json"
 
     @property
+    def expressiveness_file(self) -> Path:
+        """Expressiveness of each modality in the test trials: face motion, loudness, pitch, band power."""
+        return self.path / "expressiveness.parquet"
+
+    @property
     def decisions_file(self) -> Path:
         """Places of the test trials by the decisions of all runs, as a run's representations."""
         return self.path / "representations.parquet"

@@ -118,7 +118,11 @@ class Results:
         return self._once(self._behind, metric)
 
     def _behind(self, metric: str) -> list[str]:
-        return comparisons.behind(self._once(self._decisions), metric)
+        return comparisons.behind(self.decisions(), metric)
+
+    def decisions(self) -> Decisions:
+        """Return who decided what, of all stages and baselines."""
+        return self._once(self._decisions)
 
     def _decisions(self) -> Decisions:
         return comparisons.decisions(self.scored)
@@ -129,7 +133,7 @@ class Results:
 
     def _question(self, metric: str, unfinished: str) -> comparisons.Question:
         means = comparisons.validation_means(self.scored, metric)
-        return comparisons.ask(self._once(self._decisions), means, unfinished, metric)
+        return comparisons.ask(self.decisions(), means, unfinished, metric)
 
 
 @st.cache_resource(max_entries=8, show_spinner="Reading the results", hash_funcs={StudyDir: results_key})

@@ -24,7 +24,7 @@ from eavdash.results.statistics import too_few
 from eavdash.store import StudyDir, checkpoints_root, datasets, studies
 from eavdash.store.documents import StudyDocument
 from eavdash.text import markdown
-from eavdash.ui import actions, allowing, cached_runs, edge
+from eavdash.ui import actions, address, allowing, cached_runs, dataset, edge
 from eavdash.ui.draft import kept
 
 if TYPE_CHECKING:
@@ -37,7 +37,9 @@ LEVEL_HELP = (
 )
 STUCK = "*See the runs* for the reason: fix it and press Retry there."
 CHECK_AT_ONCE = 1000  # files that the health page opens without confirmation
+HOME, SUBJECTS, STATISTICS = "pages/home/overview.py", "pages/results/subjects.py", "pages/results/statistics.py"
 LAUNCH, MONITOR, EXPLAIN = "pages/training/launch.py", "pages/training/monitor.py", "pages/explain/trial.py"
+ADD, HEALTH, TRIALS = "pages/data/add.py", "pages/data/health.py", "pages/data/trials.py"
 
 
 def study_picker(root: Path) -> None:
@@ -87,9 +89,10 @@ def current_dataset() -> str:
 def dataset_input(page: str, name: str, container: Any = st) -> str:
     """Show a page's field for a dataset (from the list, of the current study, or a typed path) and return its path.
 
-    The path is empty if there is none. The value is kept while other pages are shown.
+    The path is empty if there is none. All pages show the dataset that was selected last on one of them.
     """
     key, current = f"{page}_{name}", current_dataset()
+    dataset.fill(key)
     listed = {}
     try:
         listed = {d.path: d.name for d in datasets.list_datasets(checkpoints_root())}
@@ -99,6 +102,7 @@ def dataset_input(page: str, name: str, container: Any = st) -> str:
     # A name may be typed too; the widget requires that its value is an option.
     chosen = {name: path for path, name in listed.items()}.get(chosen, chosen)
     st.session_state[key] = chosen or None
+    dataset.keep(key, chosen)
     options = list(dict.fromkeys([*listed, *filter(None, [current, chosen])]))
     titles = {path: f"{name} · {path}" for path, name in listed.items()}
     container.selectbox(
@@ -107,8 +111,8 @@ def dataset_input(page: str, name: str, container: Any = st) -> str:
         index=None,
         format_func=lambda path: titles.get(path, path),
         placeholder=titles.get(current, current) or "/data/EAV",
-        help="A dataset from the list (edited on the page Health), a dataset folder (EAV at any level) or a trial "
-        "table (trials.csv). Empty: the dataset of the current study.",
+        help="A dataset from the list (edited on the page Add data), a dataset folder (EAV at any level) or a trial "
+        "table (trials.csv). Empty: the dataset of the current study. All pages share this choice.",
         accept_new_options=True,
         filter_mode="contains",
         **kept(page, name),
@@ -119,9 +123,8 @@ def dataset_input(page: str, name: str, container: Any = st) -> str:
 def require_dataset(path: str) -> None:
     """Show a hint and end the page if no dataset is selected."""
     if not path:
-        st.info(
-            "Enter the folder of a dataset or a trial table. `eavdash make-demo DIR` makes simulated recordings to try."
-        )
+        st.info("Enter the folder of a dataset or a trial table, or add your recordings to the list first.")
+        st.page_link(ADD, label="Add data")
         st.stop()
 
 
@@ -139,8 +142,12 @@ def study_page(title: str, question: str) -> tuple[StudyDir, StudyDocument]:
     page_head(title, question)
     study = current_study()
     if study is None:
-        st.info("There is no study yet. Train one first, or run `make demo` for a study with simulated recordings.")
-        st.page_link(LAUNCH, label="Set up a study")
+        st.info(
+            "There is no study yet. Train one first, or make the demo with simulated recordings from the home page."
+        )
+        with st.container(horizontal=True):
+            st.page_link(HOME, label="Home")
+            st.page_link(LAUNCH, label="Set up a study")
         st.stop()
     assert study is not None  # for the type checker: st.stop() has ended the script
     with show_errors():
@@ -258,9 +265,13 @@ def chart(figure: go.Figure, key: str, alt: str, **options: Any) -> Any:
 
 
 def segments(title: str, options: Sequence[Any], key: str, label: Callable[[Any], str] = str, **more: Any) -> Any:
-    """Show a segmented control in which one option, at first the first one, is always selected; return that option."""
-    more = {"default": options[0], "format_func": label, **more}
-    return more.pop("container", st).segmented_control(title, options, required=True, key=key, **more)
+    """Show a segmented control in which one option, at first the first one, is always selected; return that option.
+
+    The value is set before it is shown, so that an address or another page can choose it.
+    """
+    default, container = more.pop("default", options[0]), more.pop("container", st)
+    address.valid(key, options, default)
+    return container.segmented_control(title, options, format_func=label, required=True, key=key, **more)
 
 
 def selected_points(event: Any) -> list[dict[str, Any]]:

@@ -2,13 +2,13 @@
 
 import streamlit as st
 
-from eavdash.ui import cached_data, widgets
+from eavdash.ui import address, cached_data, widgets
 from eavdash.ui.data import faces, health
 
 widgets.page_head("Health of the recordings", "What is there, what is missing, and what needs to be fixed?")
 widgets.show_message()
+address.read(health.PAGE, health.NAMES, health.MANY)
 path = widgets.dataset_input("data_health", "path")
-health.datasets_panel(path)
 widgets.require_dataset(path)
 with widgets.show_errors(), st.container():  # the layout stays the same with and without a spinner
     table = cached_data.dataset(path)
@@ -19,6 +19,7 @@ widgets.simulated_banner(report.simulated)
 health.summary(path, report)
 if report.table.empty:
     health.findings(report.findings)
+    address.write(health.PAGE, health.NAMES)
     st.stop()
 health.subject_counts(report)
 health.findings(report.findings)
@@ -26,3 +27,4 @@ health.distributions(report)
 health.protocol_folds(report)
 faces.contact_sheet(path, table)
 health.recordings(report)
+address.write(health.PAGE, health.NAMES)

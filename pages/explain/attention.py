@@ -5,7 +5,7 @@ import streamlit as st
 from eavdash.config.convert import recorded_config
 from eavdash.report.figures import agreement_words
 from eavdash.report.figures import attention as figures
-from eavdash.ui import cached_agreement, cached_results, widgets
+from eavdash.ui import address, cached_agreement, cached_results, widgets
 from eavdash.ui.explain import agreement, attention_heads
 
 study, document = widgets.study_page("Attention", "Which modality do the fused decisions rest on?")
@@ -19,6 +19,7 @@ if attended.empty:
         st.stop()
 
 widgets.show_message()
+address.read(agreement.PAGE, agreement.NAMES)
 found = cached_agreement.compared(study)
 agreement.show_answer(found, kind)
 if note := figures.missing_modalities_note(attended):
@@ -29,5 +30,6 @@ if len(attended):
     with st.expander("Per layer and head", key="explain_attention_heads", on_change="rerun") as detail:
         if detail.open:  # read the files only on request
             attention_heads.study_heads(study, attended)
+address.write(agreement.PAGE, agreement.NAMES)
 with st.expander("All trials", key="explain_attention_all"):
     st.dataframe(agreement_words.decision_table(found.table), hide_index=True, key="explain_attention_table")

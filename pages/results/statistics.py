@@ -1,58 +1,42 @@
-"""The declared question, is fusion better than the best single modality; and the comparisons that stand beside it."""
+"""The declared question, is fusion better than the best single modality; and what lies behind the scores."""
 
 import streamlit as st
 
-from eavdash.errors import EavdashError
-from eavdash.report import theme
-from eavdash.report.figures import results as figures
 from eavdash.report.figures.answer import metric_name
-from eavdash.results import columns, tables
 from eavdash.results.metrics import METRICS
-from eavdash.text import markdown, natural_order
-from eavdash.ui import cached_results, widgets
-from eavdash.ui.results import questions
+from eavdash.ui import address, cached_results, widgets
+from eavdash.ui.draft import kept
+from eavdash.ui.results import confusions, kinds, modalities, questions, why
 
-study, document = widgets.study_page("Statistics", "Is fusion better than the best single modality?")
+PAGE = questions.PAGE
+VIEWS = {
+    "answer": "The answer",
+    "classes": "Classes",
+    "together": "Modalities together",
+    "why": "Why do modalities differ?",
+    "curves": "Learning curves",
+}
+NAMES = ("view", "metric", "stage", "subject", "split", "alone", "quantity", "measure")
+
+study, document = widgets.study_page("Statistics", "Is fusion better than the best single modality, and why?")
+widgets.show_message()
 scores = cached_results.scores(study, "trial", True)
 widgets.require_results(study, scores)
-
-metric = widgets.segments("Metric", [*METRICS], "results_statistics_metric", metric_name)
-questions.show(study, document, scores, metric)
-
-try:
-    splittable = columns.columns(study)
-except EavdashError as error:
-    st.error(markdown(error))
-    splittable = []
-if splittable:
-    st.subheader("Differences between kinds of trials", anchor=False)
-    column = st.selectbox("Split by", splittable, index=None, placeholder="A column", key="results_statistics_split")
-    if column:
-        with widgets.show_errors():
-            st.dataframe(
-                figures.column_table(cached_results.scores_by_column(study, column)),
-                hide_index=True,
-                key="results_statistics_kinds",
-            )
-        st.caption("Accuracy per trial: mean ± standard deviation over subjects, and the total number of trials.")
-
-st.subheader("Confusion matrix", anchor=False)
-trials = cached_results.trials(study)
-stages = list(dict.fromkeys(trials["stage"]))
-stage = widgets.segments("Stage", stages, "results_statistics_stage", theme.label, default=stages[-1])
-subjects = natural_order(trials["subject"])
-subject = st.selectbox(
-    "Subject", subjects, index=None, placeholder="All subjects together", key="results_statistics_subject"
-)
-rows = trials[(trials["stage"] == stage) & (trials["subject"].isin([subject] if subject else subjects))]
-if rows.empty:
-    st.info(f"No finished run of {theme.label(stage)} for this subject.")
+address.read(PAGE, NAMES)
+for name, options in (("view", VIEWS), ("metric", METRICS)):
+    if st.session_state.get(f"{PAGE}_{name}") not in options:
+        st.session_state[f"{PAGE}_{name}"] = next(iter(options))
+view = st.segmented_control("View", [*VIEWS], format_func=VIEWS.__getitem__, required=True, **kept(PAGE, "view"))
+if view == "answer":
+    metric = st.segmented_control("Metric", [*METRICS], format_func=metric_name, required=True, **kept(PAGE, "metric"))
+    questions.show(study, document, metric)
+    kinds.show(study)
+elif view == "classes":
+    confusions.show(study)
+elif view == "together":
+    modalities.show(study)
+elif view == "why":
+    why.show(study, document)
 else:
-    counts = tables.confusion(rows)
-    widgets.chart(
-        figures.confusion_matrix(counts, stage), "results_statistics_confusion", f"Confusion matrix of {stage}."
-    )
-    st.caption(
-        f"Share of each label's test trials and their number; n = {int(counts.to_numpy().sum())} decisions"
-        + (" (one per seed)." if rows["seed"].nunique() > 1 else ".")
-    )
+    confusions.show_curves(study)
+address.write(PAGE, NAMES)

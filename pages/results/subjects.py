@@ -9,7 +9,7 @@ from eavdash.ui import cached_results, widgets
 from eavdash.ui.results import choices, remarks, subject_trials, subjects_page
 
 study, document = widgets.study_page(
-    "Accuracy per subject", "How well is each subject's emotion recognised, and from which modality?"
+    "Accuracy per subject", "How well is each subject recognised, and from which modality?"
 )
 subjects_page.open_clicked_run()
 results = cached_results.of(study)

@@ -3,10 +3,11 @@
 import streamlit as st
 
 from eavdash.text import markdown
-from eavdash.ui import cached_results, cached_runs, tasks, widgets
+from eavdash.ui import address, cached_results, cached_runs, tasks, widgets
 from eavdash.ui.training import monitor_page, run_details
 
 study, document = widgets.study_page("Runs", "What is running, what is done, and what went wrong?")
+monitor_page.read_address()
 
 
 @st.fragment(run_every=1.5)
@@ -26,6 +27,7 @@ def live() -> None:
     chosen = monitor_page.run_grid(snapshot, tested)
     monitor_page.run_buttons(study, snapshot, chosen)
     run_details.show_runs(study, chosen, tested)
+    address.write(monitor_page.PAGE, monitor_page.NAMES)
 
 
 live()

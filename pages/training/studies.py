@@ -3,23 +3,26 @@
 import streamlit as st
 
 from eavdash.store import StudyDir, checkpoints_root
-from eavdash.ui import cached_runs, widgets
+from eavdash.ui import address, cached_runs, widgets
 from eavdash.ui.training import studies
 
 widgets.page_head("Studies", "Which studies exist, how far are they, and how much disk space do they use?")
 root = checkpoints_root()
 every = cached_runs.overview(root)
+address.read(studies.PAGE, studies.NAMES)
 shown = studies.filter_archived(every)
 if not studies.chosen_study(shown):
     widgets.show_message()
 if every.empty:
-    st.info("There is no study yet. Train one first, or run `make demo` for a study with simulated recordings.")
+    st.info("There is no study yet. Train one first, or make the demo from the home page.")
+    st.page_link(widgets.HOME, label="Home")
     st.page_link(widgets.LAUNCH, label="Set up a study")
     st.stop()
 if shown.empty:
     st.info("All studies are archived.")
     st.stop()
 name = studies.study_table(shown)
+address.write(studies.PAGE, studies.NAMES)
 if name:
     row = shown[shown["study"] == name].iloc[0].to_dict()
     studies.study_head(row)

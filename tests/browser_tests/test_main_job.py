@@ -79,7 +79,7 @@ def test_from_the_launch_form_to_three_attribution_maps(app: Served, page: Page,
     assert {r.name: r.status().attempt for r in study.runs()} == {r.name: 1 for r in study.runs()}
 
     # Bars, with the number of trials; a click shows that subject's trials.
-    page.goto(app.link("?study=pilot"))
+    page.goto(app.link("subjects?study=pilot"))
     expect(page.get_by_text(re.compile("too few", re.IGNORECASE)).first).to_be_visible(timeout=60 * SECOND)
     settled(page)
     expect(page.locator(".js-plotly-plot .barlayer .point path")).not_to_have_count(0)

@@ -39,6 +39,7 @@ def test_every_command_has_a_handler() -> None:
     assert set(actions.choices) == {
         *("demo", "check", "make-demo", "train", "status", "cancel", "retry", "logs", "results", "explain", "app"),
         *("cache", "fetch-weights", "import-checkpoint", "probe", "receipts", "shapley", "maps", "representations"),
+        "expressiveness",
         *("studies", "clone", "extend", "archive", "unarchive", "delete", "verify", "relocate"),
         *("pause", "resume", "prioritise", "move", "executors", "encoders", "tasks", "whatif"),
     }

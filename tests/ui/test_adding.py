@@ -46,30 +46,26 @@ def entered(
     app: AppTest, name: str, path: str = "", upload: tuple[str, bytes] | None = None, base: str = ""
 ) -> AppTest:
     """Fill in the form and check it."""
-    app.text_input(key="data_health_new_name").set_value(name)
+    app.text_input(key="data_add_name").set_value(name)
     if upload is None:
-        app.text_input(key="data_health_new_path").set_value(path)
+        app.text_input(key="data_add_path").set_value(path)
     else:
-        app.radio(key="data_health_new_source").set_value("Upload a trial table").run()
+        app.radio(key="data_add_source").set_value("Upload a trial table").run()
         app.file_uploader[0].upload(*upload)
-        app.text_input(key="data_health_new_base").set_value(base)
-    app.button(key="data_health_new_check").click().run()
+        app.text_input(key="data_add_base").set_value(base)
+    app.button(key="data_add_check").click().run()
     assert not app.exception, app.exception[0].stack_trace
     return app
 
 
 def can_be_added(app: AppTest) -> bool:
-    return not app.button(key="data_health_new_add").disabled
+    return not app.button(key="data_add_add").disabled
 
 
-def test_the_form_is_open_while_the_list_is_empty_and_folded_afterwards(checkpoints: Path, sounds: Path) -> None:
-    assert "data_health_new_name" in [t.key for t in open_page("health").text_input]
-    datasets.add(checkpoints, "Sounds", sounds)
-    assert "data_health_new_name" not in [t.key for t in open_page("health").text_input]
-
-
-def test_a_path_is_checked_shown_and_added(checkpoints: Path, sounds: Path) -> None:
-    app = open_page("health")
+def test_a_path_is_checked_shown_and_added(
+    checkpoints: Path, sounds: Path, background_tasks: list[tuple[str, ...]]
+) -> None:
+    app = open_page("add")
     assert not can_be_added(app)
     entered(app, "Pilot in room 3", str(sounds))
     text = page_text(app)
@@ -81,18 +77,44 @@ def test_a_path_is_checked_shown_and_added(checkpoints: Path, sounds: Path) -> N
     assert counts["Usable"].to_dict() == {"anna": True, "bo": False}
     assert len(app.get("plotly_chart")) == 1
     assert written(checkpoints) == []
-    app.button(key="data_health_new_add").click().run()
+    app.button(key="data_add_add").click().run()
     assert not app.exception
     assert [(d.name, d.path) for d in datasets.list_datasets(checkpoints)] == [("Pilot in room 3", str(sounds))]
     assert "Pilot in room 3 is in the list" in page_text(app)
-    assert app.selectbox(key="data_health_path").value == str(sounds)
-    assert "data_health_new_name" not in [t.key for t in app.text_input]
+    assert "data_add_name" not in [t.key for t in app.text_input]
+    # Its recordings are checked in the background, its first trial is played, and the next steps are offered.
+    assert background_tasks == [("check", "--", str(sounds))]
+    assert "Subject anna, trial 0" in "".join(str(s.value) for s in app.subheader)
+    assert "3 of 4 trials of 2 subjects are complete" in page_text(app)
+    app.button(key="data_add_another").click().run()
+    assert app.text_input(key="data_add_name").value == ""
+
+
+@pytest.mark.parametrize(
+    ("button", "title", "field"),
+    [
+        ("train", "Set up a study", "training_launch_dataset"),
+        ("trials", "Trials", "data_trials_path"),
+        ("health", "Health of the recordings", "data_health_path"),
+    ],
+)
+def test_the_added_dataset_is_that_of_the_next_page(
+    checkpoints: Path, sounds: Path, button: str, title: str, field: str
+) -> None:
+    app = open_page("launch", {"training_launch_dataset": str(sounds.parent)})  # another one was chosen before
+    app.switch_page("pages/data/add.py").run()
+    entered(app, "Pilot", str(sounds))
+    app.button(key="data_add_add").click().run()
+    app.button(key=f"data_add_{button}").click().run()
+    assert not app.exception, app.exception[0].stack_trace
+    assert app.title[0].value == title
+    assert app.selectbox(key=field).value == str(sounds)
 
 
 def test_entries_that_change_after_the_check_cannot_be_added(checkpoints: Path, sounds: Path) -> None:
-    app = entered(open_page("health"), "Pilot", str(sounds))
+    app = entered(open_page("add"), "Pilot", str(sounds))
     assert can_be_added(app)
-    app.text_input(key="data_health_new_name").set_value("Other").run()
+    app.text_input(key="data_add_name").set_value("Other").run()
     assert not can_be_added(app)
     assert "changed since they were checked" in page_text(app)
 
@@ -105,19 +127,18 @@ def test_an_uploaded_table_is_kept_with_absolute_paths(checkpoints: Path, sounds
         content.write((sounds / "trials.csv").read_bytes())
     else:
         frame.assign(start=[0.0, None, 0.5, None]).to_parquet(content)
-    app = entered(open_page("health"), "Pilot", upload=(f"mine.{kind}", content.getvalue()), base=str(sounds))
+    app = entered(open_page("add"), "Pilot", upload=(f"mine.{kind}", content.getvalue()), base=str(sounds))
     assert can_be_added(app), page_text(app)
     assert written(checkpoints) == []
-    app.button(key="data_health_new_add").click().run()
+    app.button(key="data_add_add").click().run()
     (dataset,) = datasets.list_datasets(checkpoints)
     assert dataset.path == str(checkpoints / ".datasets" / "Pilot" / "trials.csv")
     table = open_table(dataset.path)
     assert set(table.frame["audio"]) == {str(sounds / entry) for entry in frame["audio"]}
     assert table.frame["start"].notna().sum() == (2 if kind == "parquet" else 0)
     # The field for the file is empty again.
-    app.session_state["data_health_new_open"] = True
-    app.run()
-    app.radio(key="data_health_new_source").set_value("Upload a trial table").run()
+    app.button(key="data_add_another").click().run()
+    app.radio(key="data_add_source").set_value("Upload a trial table").run()
     assert app.file_uploader[0].value is None
 
 
@@ -128,7 +149,7 @@ NAMES = ("a/b", "../up", "", "x" * 61, "Taken", "taken")
 def test_a_wrong_name_is_one_sentence(checkpoints: Path, sounds: Path, name: str) -> None:
     datasets.add(checkpoints, "Taken", sounds.parent / "elsewhere")
     before = written(checkpoints)
-    app = entered(open_page("health", {"data_health_new_open": True}), name, str(sounds))
+    app = entered(open_page("add"), name, str(sounds))
     assert len(app.error) == 1
     assert app.error[0].value.startswith("dataset name")
     assert not can_be_added(app)
@@ -172,7 +193,7 @@ def make_wrong(folder: Path, what: str) -> str:
     ],
 )
 def test_a_wrong_path_is_one_sentence(checkpoints: Path, tmp_path: Path, what: str, expected: str) -> None:
-    app = entered(open_page("health"), "Pilot", make_wrong(tmp_path, what))
+    app = entered(open_page("add"), "Pilot", make_wrong(tmp_path, what))
     assert len(app.error) == 1, page_text(app)
     assert expected in app.error[0].value.replace("\\", "")
     assert not can_be_added(app)
@@ -181,7 +202,7 @@ def test_a_wrong_path_is_one_sentence(checkpoints: Path, tmp_path: Path, what: s
 
 def test_the_error_of_a_listed_path_names_the_dataset(checkpoints: Path, sounds: Path) -> None:
     datasets.add(checkpoints, "Sounds", sounds)
-    app = entered(open_page("health", {"data_health_new_open": True}), "Again", str(sounds))
+    app = entered(open_page("add"), "Again", str(sounds))
     assert "'Sounds'" in page_text(app)
 
 
@@ -198,7 +219,7 @@ def test_the_error_of_a_listed_path_names_the_dataset(checkpoints: Path, sounds:
     ],
 )
 def test_a_wrong_upload_is_one_sentence(checkpoints: Path, file: str, content: bytes, base: str, expected: str) -> None:
-    app = entered(open_page("health"), "Pilot", upload=(file, content), base=base)
+    app = entered(open_page("add"), "Pilot", upload=(file, content), base=base)
     assert len(app.error) == 1, page_text(app)
     assert expected in app.error[0].value.replace("\\", "")
     named = app.error[0].value.replace("\\", "").partition(" may read (")[0]
@@ -208,10 +229,10 @@ def test_a_wrong_upload_is_one_sentence(checkpoints: Path, file: str, content: b
 
 
 def test_no_upload_is_one_sentence(checkpoints: Path) -> None:
-    app = open_page("health")
-    app.text_input(key="data_health_new_name").set_value("Pilot")
-    app.radio(key="data_health_new_source").set_value("Upload a trial table").run()
-    app.button(key="data_health_new_check").click().run()
+    app = open_page("add")
+    app.text_input(key="data_add_name").set_value("Pilot")
+    app.radio(key="data_add_source").set_value("Upload a trial table").run()
+    app.button(key="data_add_check").click().run()
     assert ".parquet, .xlsx, found no file" in page_text(app)
 
 
@@ -222,9 +243,9 @@ def test_200_megabytes_are_refused_before_they_are_read(checkpoints: Path) -> No
 
 
 def test_a_name_taken_between_check_and_add_is_an_error(checkpoints: Path, sounds: Path) -> None:
-    app = entered(open_page("health"), "Pilot", str(sounds))
+    app = entered(open_page("add"), "Pilot", str(sounds))
     datasets.add(checkpoints, "pilot", sounds.parent)
-    app.button(key="data_health_new_add").click().run()
+    app.button(key="data_add_add").click().run()
     assert "dataset name" in page_text(app)
     assert [d.name for d in datasets.list_datasets(checkpoints)] == ["pilot"]
 
@@ -232,17 +253,17 @@ def test_a_name_taken_between_check_and_add_is_an_error(checkpoints: Path, sound
 def test_removing_deletes_only_the_name(checkpoints: Path, sounds: Path) -> None:
     datasets.add(checkpoints, "Sounds", sounds)
     before = sorted((p, p.stat().st_mtime_ns) for p in sounds.rglob("*"))
-    app = open_page("health", {"data_health_new_open": True})
-    assert app.button(key="data_health_new_remove").disabled
-    app.selectbox(key="data_health_new_remove_name").select("Sounds").run()
-    app.button(key="data_health_new_remove").click().run()
+    app = open_page("add")
+    assert app.button(key="data_add_remove").disabled
+    app.selectbox(key="data_add_remove_name").select("Sounds").run()
+    app.button(key="data_add_remove").click().run()
     assert datasets.list_datasets(checkpoints) == []
     assert "Sounds was removed" in page_text(app)
     assert sorted((p, p.stat().st_mtime_ns) for p in sounds.rglob("*")) == before
 
 
 def test_the_template_can_be_downloaded(checkpoints: Path) -> None:
-    app = open_page("health")
+    app = open_page("add")
     assert "Download a template" in [b.proto.label for b in app.get("download_button")]
 
 
@@ -259,24 +280,24 @@ COLUMNS = {"subject": "Person", "trial": "Clip", "label": "mood", "audio": "Soun
 
 @pytest.mark.parametrize("upload", [True, False])
 def test_columns_of_other_names_are_chosen_on_the_page(checkpoints: Path, sounds: Path, upload: bool) -> None:
-    app = open_page("health")
-    app.text_input(key="data_health_new_name").set_value("Lab")
+    app = open_page("add")
+    app.text_input(key="data_add_name").set_value("Lab")
     if upload:
-        app.radio(key="data_health_new_source").set_value("Upload a trial table").run()
+        app.radio(key="data_add_source").set_value("Upload a trial table").run()
         app.file_uploader[0].upload("lab.csv", LAB.encode("utf-16"))
-        app.text_input(key="data_health_new_base").set_value(str(sounds))
+        app.text_input(key="data_add_base").set_value(str(sounds))
     else:
         (sounds / "lab.csv").write_text(LAB.replace("Clip", "trial"))
-        app.text_input(key="data_health_new_path").set_value(str(sounds / "lab.csv"))
-    app.toggle(key="data_health_new_mapping").set_value(True).run()
+        app.text_input(key="data_add_path").set_value(str(sounds / "lab.csv"))
+    app.toggle(key="data_add_mapping").set_value(True).run()
     assert not app.exception
     fields = {s.label: s.value for s in app.selectbox}
     assert fields["subject"] == "Subject"  # its own name is the first choice
     assert fields["label"] is fields["eeg_offset"] is None
     mapped(app, COLUMNS if upload else {**COLUMNS, "trial": "trial"})
-    app.button(key="data_health_new_check").click().run()
+    app.button(key="data_add_check").click().run()
     assert can_be_added(app), page_text(app)
-    app.button(key="data_health_new_add").click().run()
+    app.button(key="data_add_add").click().run()
     assert not app.exception
     (dataset,) = datasets.list_datasets(checkpoints)
     assert dataset.path == str(checkpoints / ".datasets" / "Lab" / "trials.csv")
@@ -297,16 +318,16 @@ def test_an_uploaded_workbook_is_kept_as_a_table(checkpoints: Path, sounds: Path
     pytest.importorskip("openpyxl")
     content = io.BytesIO()
     pd.read_csv(sounds / "trials.csv").assign(start=[0.0, None, 0.5, None]).to_excel(content, index=False)
-    app = entered(open_page("health"), "Book", upload=("Mine.XLSX", content.getvalue()), base=str(sounds))
+    app = entered(open_page("add"), "Book", upload=("Mine.XLSX", content.getvalue()), base=str(sounds))
     assert can_be_added(app), page_text(app)
-    app.button(key="data_health_new_add").click().run()
+    app.button(key="data_add_add").click().run()
     (dataset,) = datasets.list_datasets(checkpoints)
     assert open_table(dataset.path).frame["start"].notna().sum() == 2
 
 
 def test_names_that_may_be_the_same_and_guesses_are_shown(checkpoints: Path, sounds: Path) -> None:
     table = f"{HEAD}\nanna,0,fröh,anna_0.wav\nanna,1,FRÖH,anna_1.wav\n".encode("cp1252")
-    app = entered(open_page("health"), "Names", upload=("t.csv", table), base=str(sounds))
+    app = entered(open_page("add"), "Names", upload=("t.csv", table), base=str(sounds))
     assert can_be_added(app)
     text = page_text(app)
     assert "Windows-1252" in text

@@ -102,13 +102,13 @@ def test_only_the_holder_of_the_token_on_this_machine_may_allow(
 def test_recordings_outside_are_allowed_kept_and_found_again(
     lab: Path, checkpoints: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    app = entered(open_page("health"), "Pilot", table(lab))
+    app = entered(open_page("add"), "Pilot", table(lab))
     assert not can_be_added(app)
     assert str(lab) in page_text(app)
-    app.button(key="data_health_new_allow").click().run()
-    app.button(key="data_health_new_check").click().run()
+    app.button(key="data_add_allow").click().run()
+    app.button(key="data_add_check").click().run()
     assert can_be_added(app), page_text(app)
-    app.button(key="data_health_new_add").click().run()
+    app.button(key="data_add_add").click().run()
     (entry,) = datasets.list_datasets(checkpoints)
     assert set(entry.folders or ()) == set(entry.trusted) == {table(lab), str(lab)}
     # Another start of the app knows the folders of the dataset.

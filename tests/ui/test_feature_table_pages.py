@@ -63,12 +63,12 @@ def test_the_health_page_says_how_to_train_on_them_and_asks_for_no_faces(root: P
 
 
 def test_a_dataset_of_tables_is_previewed_when_it_is_added(root: Path) -> None:
-    app = open_page("health")
-    app.text_input(key="data_health_new_name").set_value("units")
-    app.text_input(key="data_health_new_path").set_value(str(root)).run()
-    app.button(key="data_health_new_check").click().run()
+    app = open_page("add")
+    app.text_input(key="data_add_name").set_value("units")
+    app.text_input(key="data_add_path").set_value(str(root)).run()
+    app.button(key="data_add_check").click().run()
     assert not app.exception
-    assert len(charts(app, "data_health_new_vision_table")) == len(charts(app, "data_health_new_audio_table")) == 1
+    assert len(charts(app, "data_add_vision_table")) == len(charts(app, "data_add_audio_table")) == 1
 
 
 def test_the_launch_form_offers_the_encoder_and_its_columns(

@@ -336,12 +336,9 @@ def test_a_typed_name_is_the_dataset_of_that_name(table: Path, scan, checkpoints
     assert app.selectbox(key="data_health_path").value == str(table)
 
 
-@pytest.mark.parametrize("panel", [False, True])
-def test_a_damaged_list_is_reported_and_does_not_stop_the_page(
-    table: Path, scan, checkpoints: Path, panel: bool
-) -> None:
+def test_a_damaged_list_is_reported_and_does_not_stop_the_page(table: Path, scan, checkpoints: Path) -> None:
     checkpoints.mkdir()
     datasets.list_file(checkpoints).write_text("{")
-    app = health(table, data_health_new_open=panel)
+    app = health(table)
     assert ".datasets.json: expected JSON" in page_text(app)
     assert app.dataframe

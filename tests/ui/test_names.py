@@ -18,8 +18,11 @@ from eavdash.ui import widgets
 ROOT = Path(__file__).resolve().parents[2]
 DATASET = ("training_launch_dataset", "data_health_path", "data_trials_path")
 PAGES = {
+    "pages/home/overview.py": {},
+    "pages/data/add.py": {},
     "pages/results/subjects.py": {"results_subjects_subject": hostile.NAME},
     "pages/results/statistics.py": {"results_statistics_split": hostile.COLUMN},
+    "pages/results/compare.py": {},
     "pages/explain/trial.py": {
         "explain_target": (hostile.NAME, f"{hostile.NAME} 2"),
     },

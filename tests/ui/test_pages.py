@@ -17,8 +17,12 @@ from eavdash.ui import widgets
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = {
+    "home": "pages/home/overview.py",
+    "docs": "pages/home/docs.py",
+    "add": "pages/data/add.py",
     "subjects": "pages/results/subjects.py",
     "statistics": "pages/results/statistics.py",
+    "compare": "pages/results/compare.py",
     "trial": "pages/explain/trial.py",
     "attention": "pages/explain/attention.py",
     "maps": "pages/explain/maps.py",
@@ -47,7 +51,7 @@ def open_page(page: str, before: dict | None = None) -> AppTest:
     for key, value in (before or {}).items():
         app.session_state[key] = value
     app.run()
-    if page != "subjects":
+    if page != "home":
         app.query_params.clear()  # as a click in the navigation does
         app.switch_page(PAGES[page]).run()
     assert not app.exception, app.exception[0].stack_trace
@@ -202,7 +206,8 @@ def test_a_study_of_an_earlier_version_has_no_baselines_beside_its_encoders(chec
     assert "Concatenation" in app.dataframe[0].value.columns
     assert not [c for c in app.dataframe[0].value.columns if c.startswith("EEG:")]
     assert "encoder (" not in page_text(app)
-    assert [set(d.value["stage"]) for d in open_page("statistics").dataframe] == [{"Fusion"}] * 2
+    tables = [d.value for d in open_page("statistics").dataframe]
+    assert [set(t["stage"]) for t in tables if "stage" in t.columns] == [{"Fusion"}]
 
 
 def test_a_clicked_bar_shows_that_subjects_trials_and_a_trial_leads_to_its_explanation(checkpoints: Path) -> None:
@@ -229,7 +234,7 @@ def test_statistics_test_eight_subjects_but_not_three(checkpoints: Path) -> None
     app = open_page("statistics")
     assert "Too few subjects" in page_text(app)
     assert set(app.dataframe[0].value["p"]) == {"–"}
-    assert set(app.dataframe[1].value["p (Holm)"]) == {"too few"}
+    assert set(next(d.value["p (Holm)"] for d in app.dataframe if "p (Holm)" in d.value.columns)) == {"too few"}
     make_study(checkpoints, "larger", subjects=[str(i) for i in range(8)], trials=20)
     app = open_page("statistics", {"study": "larger"})
     assert "Too few" not in page_text(app)

@@ -1,4 +1,4 @@
-"""The form that adds a dataset to the list, after a check that reads and shows one trial.
+"""The form of the page Add data: a dataset enters the list after a look that reads and shows one trial.
 
 In: a name, and a path on the server or an uploaded trial table with the base folder of its paths. Out: an entry of
 ``eavdash.store.datasets``. Nothing is written before the button "Add"; each error is one sentence.
@@ -18,24 +18,21 @@ from eavdash.report.figures import feature_tables
 from eavdash.report.figures import health as figures
 from eavdash.store import datasets
 from eavdash.text import markdown, plural
-from eavdash.ui import actions, widgets
+from eavdash.ui import actions, dataset, widgets
 from eavdash.ui.data import column_names
 from eavdash.ui.data.candidate import NO_FILE, PICTURE, TYPES, UPLOAD_LIMIT, Candidate, DatasetForm, check
 
 if TYPE_CHECKING:
     from eavdash.data.preview import TrialPreview
 
-PAGE = "data_health_new"
+PAGE = "data_add"
+ADDED = f"{PAGE}_added"  # name and path of the dataset that was added last, in the session's state
 SERVER, UPLOAD = "A path on the server", "Upload a trial table"
 PROBLEMS_SHOWN = 5
 
 
-def form(root: Path, path_key: str) -> None:
-    """Show the form, the outcome of the check, and the removal of datasets.
-
-    ``path_key``: the key of the page's dataset field, which selects an added dataset.
-    """
-    st.caption("Datasets in the list can be selected by name on every page. Recordings are not copied.")
+def form(root: Path) -> None:
+    """Show the form and the outcome of the check; an added dataset is the one of all pages."""
     column_names.template(PAGE)
     entries = column_names.with_columns(_read_form(), PAGE)
     buttons = st.container(horizontal=True)
@@ -53,7 +50,7 @@ def form(root: Path, path_key: str) -> None:
         disabled=not ready,
         help=None if ready else "Check the entries first.",
         on_click=_add,
-        args=(root, outcome, path_key),
+        args=(root, outcome),
         key=f"{PAGE}_add",
     )
     if checked == entries and isinstance(outcome, EavdashError):
@@ -62,7 +59,6 @@ def form(root: Path, path_key: str) -> None:
         _show_candidate(outcome)
     elif checked is not None and has_input():
         st.caption("The entries have changed since they were checked.")
-    _removal_form(root)
 
 
 def has_input() -> bool:
@@ -166,8 +162,8 @@ def _show_missing(modality: str, errors: Mapping[str, str]) -> None:
         st.caption(f"{theme.label(modality)}: not recorded in this trial")
 
 
-def _add(root: Path, candidate: Candidate, path_key: str) -> None:
-    """Add the checked dataset to the list, select it on the page, and clear the form."""
+def _add(root: Path, candidate: Candidate) -> None:
+    """Add the checked dataset to the list, select it on all pages, check its recordings, and clear the form."""
     entries = candidate.form
 
     def add() -> None:
@@ -176,25 +172,26 @@ def _add(root: Path, candidate: Candidate, path_key: str) -> None:
         if candidate.text:
             path = datasets.save_table(root, entries.name, candidate.text, "")
         added = datasets.add(root, entries.name, path, candidate.folders)
-        fresh: dict[str, str | bool] = dict.fromkeys((f"{PAGE}_{field}" for field in ("name", "path", "base")), "")
-        fresh |= {f"{PAGE}_open": False, f"{PAGE}_mapping": False}
-        for key, value in {**fresh, path_key: added.path}.items():
-            st.session_state[key] = value
+        for field in ("name", "path", "base"):
+            st.session_state[f"{PAGE}_{field}"] = ""
+        st.session_state[f"{PAGE}_mapping"] = False
+        st.session_state[ADDED] = (added.name, added.path)
+        dataset.choose(added.path)
         st.session_state[f"{PAGE}_round"] = st.session_state.get(f"{PAGE}_round", 0) + 1
         st.session_state.pop(f"{PAGE}_outcome", None)
 
     actions.run_action(add, f"{entries.name} is in the list of datasets.")
 
 
-def _removal_form(root: Path) -> None:
+def removal_form(root: Path) -> None:
     """Show the form that removes a dataset from the list."""
     try:
         names = [d.name for d in datasets.list_datasets(root)]
     except EavdashError:  # reported by the dataset field
         return
     if not names:
+        st.caption("The list is empty.")
         return
-    st.divider()
     left, right = st.columns([3, 1], vertical_alignment="bottom")
     name = left.selectbox(
         "Remove from the list", names, index=None, placeholder="Choose a dataset", key=f"{PAGE}_remove_name"
@@ -216,5 +213,6 @@ def _remove(root: Path, name: str) -> None:
     def remove() -> None:
         datasets.remove(root, name)
         st.session_state[f"{PAGE}_remove_name"] = None
+        st.session_state.pop(ADDED, None)
 
     actions.run_action(remove, f"{name} was removed from the list; its recordings are unchanged.")

@@ -15,44 +15,22 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from eavdash.config.choices import COLUMN, MODALITIES
-from eavdash.errors import EavdashError
 from eavdash.jobs.estimates import duration
 from eavdash.report import theme
 from eavdash.report.figures import health as figures
 from eavdash.report.figures import health_tables as tables
-from eavdash.store import checkpoints_root, datasets
+from eavdash.store import checkpoints_root
 from eavdash.text import markdown, plural, visible
-from eavdash.ui import cached_data, scanning, tasks, widgets
-from eavdash.ui.data import add_dataset
+from eavdash.ui import address, cached_data, scanning, tasks, widgets
 
 if TYPE_CHECKING:
     from eavdash.health.report import Finding, HealthReport
 
 PAGE = "data_health"
+#: Of the widgets, also in the address; ``MANY``: their values are lists.
+NAMES, MANY = ("severity", "recordings_modality", "recordings_subject", "folds_protocol"), ("severity",)
 PINNED = {"Subject": st.column_config.Column(pinned=True)}  # stays in view on a phone
 FINDINGS_SHOWN = 10  # shown as text; the table below has all of them
-
-
-def datasets_panel(path: str) -> None:
-    """Show the form that edits the list of datasets, in an expander that opens if there is no dataset yet.
-
-    An expander that the page opened closes again once a dataset is selected, unless the form has entries.
-    """
-    root = checkpoints_root()
-    try:
-        listed = bool(datasets.list_datasets(root))
-    except EavdashError:
-        listed = True  # the dataset field reports the error
-    key, itself = f"{add_dataset.PAGE}_open", f"{add_dataset.PAGE}_opened_itself"
-    if key not in st.session_state:
-        st.session_state[key] = st.session_state[itself] = not listed and not path
-    if path and st.session_state.get(itself):
-        st.session_state[key] = add_dataset.has_input()
-        st.session_state[itself] = False
-    panel = st.expander("Add or remove a dataset", key=key, on_change="rerun")
-    if panel.open:
-        with panel:
-            add_dataset.form(root, f"{PAGE}_path")
 
 
 def checked(path: str) -> HealthReport:
@@ -64,7 +42,7 @@ def checked(path: str) -> HealthReport:
     if found is None:
         frame = cached_data.dataset(path).frame
         files = sum(len({file_of(entry) for entry in frame[column] if entry}) for column in COLUMN.values())
-        scanning.wait_for(PAGE, command, _title(path), files)
+        scanning.wait_for(PAGE, command, title(path), files)
         tasks.panel(root, command=command, key=f"{PAGE}_check")
         st.button("Check again", on_click=again, args=(path,), key=f"{PAGE}_again")
         st.stop()
@@ -81,10 +59,10 @@ def checked(path: str) -> HealthReport:
 def again(path: str) -> None:
     """Check a dataset again; only changed files are opened."""
     cached_data.forget(path)
-    scanning.start(PAGE, ("check", "--", path), _title(path))
+    scanning.start(PAGE, ("check", "--", path), title(path))
 
 
-def _title(path: str) -> str:
+def title(path: str) -> str:
     return f"Check of {Path(path).name or path}"
 
 
@@ -134,10 +112,12 @@ def findings(found: Sequence[Finding]) -> None:
     there = [s for s in tables.SEVERITIES if any(f.severity == s for f in found)]
     names = {s: plural(sum(f.severity == s for f in found), tables.SEVERITIES[s]).capitalize() for s in there}
     key = f"{PAGE}_severity"
-    if st.session_state.get(f"{key}_of") != there:
+    before = st.session_state.get(f"{key}_of")
+    linked = [s for s in st.session_state.get(key) or [] if s in there]
+    if before != there and (before is not None or not linked):
         # A new report: select errors and warnings, or notes if there is nothing else.
-        st.session_state[f"{key}_of"] = there
-        st.session_state[key] = [s for s in there if s != "info"] or there
+        linked = [s for s in there if s != "info"] or there
+    st.session_state[f"{key}_of"], st.session_state[key] = there, linked
     chosen = st.pills(
         "Severity",
         there,
@@ -217,6 +197,7 @@ def recordings(report: HealthReport) -> None:
         left, right = st.columns(2)
         modality = widgets.segments("Modality", there, f"{PAGE}_recordings_modality", theme.label, container=left)
         names = list(dict.fromkeys(report.recordings["subject"]))
+        address.valid(f"{PAGE}_recordings_subject", names)
         subject = right.selectbox(
             "Subject",
             names,

@@ -21,7 +21,7 @@ from eavdash.report.figures import feature_tables
 from eavdash.store import checkpoints_root
 from eavdash.store.private import cache_folder
 from eavdash.text import markdown, plural
-from eavdash.ui import cached_data, widgets
+from eavdash.ui import address, cached_data, widgets
 from eavdash.ui.player import PlayerTrial, player
 
 if TYPE_CHECKING:
@@ -29,12 +29,15 @@ if TYPE_CHECKING:
     from eavdash.data.table import TrialTable
 
 PAGE = "data_trials"
+#: Of the widgets, also in the address; ``MANY``: their values are lists.
+NAMES, MANY = ("subject", "label", "condition", "trial"), ("label", "condition")
 
 
 def choose_trial(table: TrialTable) -> pd.Series | None:
     """Return the row of the selected trial; if no trial matches the filters, show a note and return None."""
     columns = ["label", "condition"] if "condition" in table.frame else ["label"]
     containers = st.columns([2, *[2 for _ in columns], 3, 3], vertical_alignment="bottom")
+    address.valid(f"{PAGE}_subject", table.subjects, next(iter(table.subjects), None))
     subject = containers[0].selectbox("Subject", table.subjects, key=f"{PAGE}_subject")
     rows = table.frame[table.frame["subject"] == subject]
     if subject in table.problems:
@@ -43,7 +46,7 @@ def choose_trial(table: TrialTable) -> pd.Series | None:
         options = list(dict.fromkeys(rows[column]))
         key = f"{PAGE}_{column}"
         # Drop labels that this subject does not have, as they would hide all of its trials.
-        st.session_state[key] = [v for v in st.session_state.get(key, []) if v in options]
+        st.session_state[key] = [v for v in st.session_state.get(key) or [] if v in options]
         selected = container.multiselect(column.capitalize(), options, key=key, placeholder="all")
         rows = rows[rows[column].isin(selected)] if selected else rows
     if rows.empty:

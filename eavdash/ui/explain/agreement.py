@@ -6,6 +6,7 @@ by tasks, whose progress is shown.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -18,11 +19,14 @@ from eavdash.report.figures import agreement_words as words
 from eavdash.results import agreement
 from eavdash.store import StudyDir, checkpoints_root
 from eavdash.text import markdown, natural_order, plural
-from eavdash.ui import actions, cached_agreement, tasks, widgets
+from eavdash.ui import actions, address, cached_agreement, tasks, widgets
 from eavdash.ui.cached_agreement import Compared
+from eavdash.ui.explain.choose_trial import label_word
 
 PAGE = "explain_attention"
-GROUPS = {"subject": "Subject", "label": "Emotion", "outcome": "Right or wrong", "confidence": "Confidence"}
+GROUPS = ("subject", "label", "outcome", "confidence")
+#: Of the widgets of the page, also in the address.
+NAMES = ("pair", "by", "sort", "subject", "heads_subject", "heads_label", "heads_outcome", "layer")
 MANY = 6  # subjects from which on their order can be chosen
 NOTHING = "The Shapley values of the modalities, which need no attention, are computed from the finished fusion runs."
 
@@ -101,17 +105,19 @@ def show_groups(study: StudyDir, found: Compared, pair: tuple[str, str] | None) 
     if not agreement.measures(found.table):
         return
     st.subheader("Shares by", anchor=False)
-    by = widgets.segments("Group", list(GROUPS), f"{PAGE}_by", GROUPS.__getitem__, label_visibility="collapsed")
+    titles = group_titles(natural_order(found.table["label"]))
+    by = widgets.segments("Group", GROUPS, f"{PAGE}_by", titles.__getitem__, label_visibility="collapsed")
     means = agreement.mean_shares(found.table, by)
     sort = ""
     if by == "subject" and means["group"].nunique() >= MANY:
         names = [m for m in MODALITIES if m in set(means["modality"])]
         both = {"attention", "shapley"} <= set(means["measure"])
         options = ["", *names, *(["difference"] if both else [])]
-        titles = {"": "subject", "difference": "difference of attention and Shapley"}
-        sort = st.selectbox("Sort by", options, format_func=lambda o: titles.get(o, theme.label(o)), key=f"{PAGE}_sort")
+        named = {"": "subject", "difference": "difference of attention and Shapley"}
+        address.valid(f"{PAGE}_sort", options, "")
+        sort = st.selectbox("Sort by", options, format_func=lambda o: named.get(o, theme.label(o)), key=f"{PAGE}_sort")
     order = figures.group_order(means, by, sort)
-    alt = f"Mean share of each modality per {GROUPS[by].lower()}, by each measure."
+    alt = f"Mean share of each modality per {titles[by].lower()}, by each measure."
     widgets.chart(figures.share_dots(means, order), f"{PAGE}_shares", alt)
     if len(counts := means["n"].drop_duplicates()) == 1:
         st.caption(f"n = {counts.item()} decisions in each.")
@@ -119,17 +125,23 @@ def show_groups(study: StudyDir, found: Compared, pair: tuple[str, str] | None) 
         table = cached_agreement.orders_by(study, by, *pair)
         table = table.set_index("group").loc[[g for g in order if g in set(table["group"])]].reset_index()
         st.caption(
-            f"{words.QUESTIONS['order']}, {words.pair_label(*pair)}, per {GROUPS[by].lower()}. "
+            f"{words.QUESTIONS['order']}, {words.pair_label(*pair)}, per {titles[by].lower()}. "
             f"{words.resampled_note(table)}"
         )
         st.dataframe(words.agreement_table(table), hide_index=True, key=f"{PAGE}_orders")
 
 
+def group_titles(labels: Sequence[str]) -> dict[str, str]:
+    """Return the titles of the groups; what the labels are is said by :func:`label_word`."""
+    words = ("Subject", label_word(labels).capitalize(), "Right or wrong", "Confidence")
+    return dict(zip(GROUPS, words, strict=True))
+
+
 def _scatter(table: pd.DataFrame, first: str, second: str) -> None:
     """Show the decisions; a click opens the trial's page."""
-    subject = st.selectbox(
-        "Subject", natural_order(table["subject"]), index=None, placeholder="All subjects", key=f"{PAGE}_subject"
-    )
+    subjects = natural_order(table["subject"])
+    address.valid(f"{PAGE}_subject", subjects)
+    subject = st.selectbox("Subject", subjects, index=None, placeholder="All subjects", key=f"{PAGE}_subject")
     rows = table[table["subject"] == subject] if subject else table
     alt = f"A point per decision and modality: {first} share against {second} share."
     event = widgets.chart(

@@ -18,7 +18,9 @@ from eavdash.report.figures import attention as figures
 from eavdash.results import attention
 from eavdash.store import StudyDir
 from eavdash.text import markdown, natural_order
-from eavdash.ui import cached_results, widgets
+from eavdash.ui import address, cached_results, widgets
+from eavdash.ui.explain.agreement import group_titles
+from eavdash.ui.explain.choose_trial import label_word
 
 if TYPE_CHECKING:
     from eavdash.explain.explanation import Explanation
@@ -43,7 +45,9 @@ def study_heads(study: StudyDir, fused: pd.DataFrame) -> None:
     table = attention.of_trials(found.table, chosen)
     if table.empty:
         if len(found.table):
-            st.info("No decision matches. Choose another subject, emotion or outcome.")
+            st.info(
+                f"No decision matches. Choose another subject, {label_word(natural_order(fused['label']))} or outcome."
+            )
         return
     _show_heads(attention.modalities(table), attention.mean_shares(table), attention.mean_maps(table), PAGE, len(table))
 
@@ -62,9 +66,11 @@ def trial_heads(explanation: Explanation) -> None:
 
 def _filtered(fused: pd.DataFrame) -> pd.DataFrame:
     """Return the decisions that match the filters."""
-    filters = {"subject": "Subject", "label": "Emotion", "outcome": "Right or wrong"}
+    titles = group_titles(natural_order(fused["label"]))
+    filters = {name: titles[name] for name in ("subject", "label", "outcome")}
     for container, (column, title) in zip(st.columns(len(filters)), filters.items(), strict=True):
         options = natural_order(fused[column])
+        address.valid(f"{PAGE}_heads_{column}", options)
         value = container.selectbox(title, options, index=None, placeholder="all", key=f"{PAGE}_heads_{column}")
         fused = fused[fused[column] == value] if value else fused
     return fused
@@ -82,7 +88,8 @@ def _show_heads(modalities: Sequence[str], shares: np.ndarray, maps: np.ndarray,
     st.markdown("**Attention between modalities, before the decision**")
     layer = 0
     if len(maps) > 1:
-        layer = widgets.segments("Layer", range(len(maps)), f"{page}_layer", lambda number: str(number + 1))
+        layers = [str(number + 1) for number in range(len(maps))]
+        layer = int(widgets.segments("Layer", layers, f"{page}_layer")) - 1
     for first in range(0, maps.shape[1], MAPS_PER_ROW):
         for head, container in enumerate(st.columns(MAPS_PER_ROW), start=first):
             if head < maps.shape[1]:

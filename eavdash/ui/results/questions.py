@@ -2,48 +2,97 @@
 
 from __future__ import annotations
 
-import pandas as pd
+from dataclasses import replace
+
 import streamlit as st
 
 from eavdash.config.choices import ACROSS
 from eavdash.config.convert import recorded_config
-from eavdash.report.figures import comparisons
+from eavdash.report.figures import comparisons, inference
 from eavdash.report.figures.answer import metric_name
+from eavdash.results import across_folds, probes
+from eavdash.results.comparisons import Question
 from eavdash.results.metrics import METRICS
 from eavdash.store import StudyDir
 from eavdash.store.documents import StudyDocument
 from eavdash.text import markdown, plural
-from eavdash.ui import cached_results, widgets
+from eavdash.ui import cached_results, cached_statistics, widgets
+
+PAGE = "results_statistics"
 
 
-def show(study: StudyDir, document: StudyDocument, scores: pd.DataFrame, metric: str = "accuracy") -> None:
-    """Show the answer first, then its notes, the paired lines, and the secondary comparisons."""
+def show(study: StudyDir, document: StudyDocument, metric: str = "accuracy") -> None:
+    """Show the answer first, then its numbers, what it must be compared with, and the secondary comparisons."""
     question = cached_results.question(study, metric)
+    if (c := question.primary) is not None and c.subjects:  # one interval of it on the whole page
+        found = cached_statistics.inferred(study, metric, c.b)
+        question = replace(question, primary=replace(c, low=found.low, high=found.high))
     if question.primary is None and not question.why_not:
         st.info("A comparison needs finished runs of fusion and of at least one single modality.")
     elif question.why_not:
         st.warning(markdown(question.why_not))
     else:
         st.success(markdown(comparisons.verdict(question)))
-    widgets.bullet_list(comparisons.question_notes(question, recorded_config(document).protocol.name in ACROSS))
-    if question.primary is not None:
-        st.dataframe(comparisons.primary_table(question), hide_index=True, key="results_statistics_primary")
-        widgets.chart(
-            comparisons.paired_lines(scores, "fusion", question.primary.b, metric),
-            "results_statistics_paired",
-            f"One line per subject from the {METRICS[metric]} of {question.primary.b} to that of fusion.",
-        )
-        st.caption(f"{metric_name(metric)} per trial, n = {plural(question.primary.subjects, 'subject')}.")
+    if question.primary is not None and question.primary.subjects:
+        _declared(study, document, question)
+    across = recorded_config(document).protocol.name in ACROSS
+    notes = comparisons.question_notes(question, across)
+    if across and question.primary is not None and not question.why_not and metric == "accuracy":
+        with widgets.show_errors():
+            notes.append(across_folds.sentence(cached_statistics.fold_test(study, question.primary.b)))
+    widgets.bullet_list(notes)
     for name, title in (("fusion", "Fusion and what stands beside it"), ("", "Encoders and their baselines")):
         rows = [c for c in question.secondary if (c.a == "fusion") == bool(name)]
-        if rows:
-            st.subheader(title, anchor=False)
-            if not name:
-                widgets.bullet_list(cached_results.behind(study, metric))
-            st.dataframe(
-                comparisons.comparison_table(rows, metric),
-                hide_index=True,
-                key=f"results_statistics_{name or 'encoders'}",
-            )
+        if not rows:
+            continue
+        st.subheader(title, anchor=False)
+        if name:
+            _differences(study, question)
+        else:
+            widgets.bullet_list(cached_results.behind(study, metric))
+        st.dataframe(comparisons.comparison_table(rows, metric), hide_index=True, key=f"{PAGE}_{name or 'encoders'}")
     if question.secondary:
         st.caption(comparisons.METHOD_NOTE)
+
+
+def _declared(study: StudyDir, document: StudyDocument, question: Question) -> None:
+    c = question.primary
+    assert c is not None  # the caller has checked
+    found = cached_statistics.inferred(study, question.metric, c.b)
+    st.dataframe(inference.facts(question, found), hide_index=True, key=f"{PAGE}_primary")
+    st.markdown("**For the paper**")
+    st.code(inference.printed(question, found), language=None, wrap_lines=True)
+    st.caption(f"{inference.HOW} {plural(c.trials, 'common trial')}; {metric_name(question.metric)} per trial.")
+    left, right = st.columns(2)
+    chance = 1 / max(1, len(document.classes))
+    people = cached_statistics.compared(study, question.metric, ((c.a, c.b),)).people[f"{c.a}/{c.b}"]
+    with left:
+        widgets.chart(
+            inference.scatter(people, c.a, c.b, question.metric, chance),
+            f"{PAGE}_scatter",
+            f"A dot per subject: {METRICS[question.metric]} of fusion against that of {c.b}.",
+        )
+        st.caption("A dot per subject; above the diagonal fusion is better. Dashed: chance.")
+    with right:
+        st.markdown("**Beside it**")
+        time_only = cached_results.time_only(study)
+        table = inference.references(chance, cached_statistics.majority(study), time_only)
+        st.dataframe(table, hide_index=True, key=f"{PAGE}_references")
+        said, missing = probes.sentences(study), probes.missing(study)
+        widgets.bullet_list([*said, *([f"Not probed yet: {', '.join(missing)}."] if missing else [])])
+
+
+def _differences(study: StudyDir, question: Question) -> None:
+    rows = [c for c in (question.primary, *question.secondary) if c is not None and c.a == "fusion" and c.subjects]
+    if not rows:
+        return
+    found = cached_statistics.compared(study, question.metric, cached_statistics.keyed(rows))
+    widgets.chart(
+        inference.paired_differences(rows, found.differences),
+        f"{PAGE}_differences",
+        "Fusion minus each other stage: a dot per subject, the mean difference and its 95 % interval.",
+    )
+    st.caption(
+        "A dot per subject, on common trials; the mean with the 95 % interval of the tables; right of zero fusion is "
+        "better; grey band: ±1 point. The declared comparison is first and not corrected; the others by Holm's method."
+    )

@@ -22,7 +22,7 @@ from eavdash.studies import extend
 from eavdash.studies.unusable import Unusable
 from eavdash.studies.write import Plan
 from eavdash.text import markdown
-from eavdash.ui import actions, cached_runs, widgets
+from eavdash.ui import actions, cached_runs, dataset, widgets
 from eavdash.ui.training import preprocessing_form, scaling_form, unusable_form
 
 PAGE = "training_launch"
@@ -93,7 +93,7 @@ def copy_study_settings(study: StudyDir, name: str) -> None:
 
     st.session_state[SOURCE] = st.session_state[f"{PAGE}_preset"] = f"{_PREFIX}{study.name}"
     try:
-        st.session_state[f"{PAGE}_dataset"] = study.study().dataset.path
+        dataset.choose(study.study().dataset.path)
     except EavdashError as error:
         st.session_state[actions.MESSAGE] = ("error", str(error))
         return

@@ -15,11 +15,23 @@ from eavdash.jobs import estimates
 from eavdash.report import theme
 from eavdash.report.figures import training as figures
 from eavdash.store import StudyDir
-from eavdash.ui import actions, cached_runs, monitor
+from eavdash.ui import actions, address, cached_runs, monitor
 
 PAGE = "training_monitor"
 CHOSEN, TURN = f"{PAGE}_chosen", f"{PAGE}_turn"
 ROWS = 60  # per page of the grid
+#: Choices in the address; ``MANY``: lists.
+NAMES, MANY = ("subjects", "states", "page", "chosen"), ("states", "chosen")
+
+
+def read_address() -> None:
+    """Set the filters, the page of the grid and the selected runs from an address that the page did not write."""
+    address.read(PAGE, NAMES, MANY)
+    state = st.session_state
+    page = str(state.get(f"{PAGE}_page") or "")
+    state[f"{PAGE}_page"] = max(1, int(page)) if page.isdecimal() else 1
+    state[f"{PAGE}_subjects"] = str(state.get(f"{PAGE}_subjects") or "")
+    state[f"{PAGE}_states"] = [s for s in state.get(f"{PAGE}_states") or [] if s in theme.STATE_COLOURS]
 
 
 def progress(study: StudyDir, table: pd.DataFrame) -> None:

@@ -20,17 +20,19 @@ from eavdash.jobs.estimates import duration
 from eavdash.store import StudyDir
 from eavdash.studies import extend, verify
 from eavdash.text import markdown, natural_order, plural, size
-from eavdash.ui import actions, cached_data, cached_runs, tasks, widgets
+from eavdash.ui import actions, address, cached_data, cached_runs, tasks, widgets
 from eavdash.ui.training import copy_settings
 
 PAGE = "training_studies"
 CHOICE, TABLE = f"{PAGE}_choice", f"{PAGE}_table"
 DAMAGED_SHOWN = 20
+NAMES = ("choice", "archived")  # of the widgets, also in the address
 
 
 def filter_archived(every: pd.DataFrame) -> pd.DataFrame:
     """Return the studies to show: on request, including the archived ones."""
     archived = int(every["archived"].sum())
+    address.valid_switch(f"{PAGE}_archived")
     if archived and st.toggle(f"Show {archived} archived", key=f"{PAGE}_archived"):
         return every
     return every[~every["archived"]]

@@ -1,0 +1,48 @@
+"""``expressiveness``: how much the face moved, the voice varied and the EEG was active in a study's test trials."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+
+import pandas as pd
+
+from eavdash.cli import console
+from eavdash.cli.commands.chosen import study_of
+from eavdash.errors import UsageError
+from eavdash.store.task import report_progress
+
+
+def add(command: Callable[..., argparse.ArgumentParser], parents: Sequence[argparse.ArgumentParser]) -> None:
+    """Add the command to the parser."""
+    text = "Measure how expressive each modality was, beside how often it was right."
+    parser = command("expressiveness", text, *parents)
+    parser.add_argument("study")
+
+
+def expressiveness(options: argparse.Namespace) -> int:
+    """Measure the test trials, keep the measures with the study, and print their correlations with being right."""
+    from eavdash.explain.expressiveness import measure
+    from eavdash.results import expressiveness as kept
+    from eavdash.results import tables
+
+    study = study_of(options)
+    trials = tables.trials(study)
+    if trials.empty:
+        where, remedy = f"study {study.name}", f"wait until one is done: eavdash status {study.name}"
+        raise UsageError.at(where, expected="a finished run with test trials", found="none", remedy=remedy)
+    rows = measure(study, trials, report_progress)
+    kept.save(study, rows)
+    table = pd.DataFrame(rows, columns=[*kept.COLUMNS])
+    problems = table.loc[table["problem"] != "", "problem"].drop_duplicates().tolist()
+    for problem in problems:
+        console.error(problem)
+    there = [name for name in kept.MEASURES if (table["measure"] == name).any()]
+    found = [kept.relation(kept.beside(table, trials, name), name) for name in there]
+    shown = pd.DataFrame([{"modality": kept.MEASURES[r.measure][0], **vars(r)} for r in found])
+    if options.json:
+        records = [{k: None if v != v else v for k, v in row.items()} for row in shown.to_dict("records")]
+        console.print_json({"study": study.name, "relations": records, "problems": problems})
+    else:
+        console.print_table(shown.round(3), "table")
+    return 1 if problems else 0

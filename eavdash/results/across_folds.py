@@ -1,0 +1,50 @@
+"""The corrected resampled t-test of a study across subjects: over its folds, whose models share training data.
+
+In: ``tables.trials`` and the study's splits. Out: a :class:`FoldTest` (Nadeau & Bengio 2003,
+:func:`eavdash.results.paired.resampled_t`).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import pandas as pd
+
+from eavdash.results.paired import resampled_t
+
+
+@dataclass(frozen=True)
+class FoldTest:
+    """``p`` (two-sided) of the mean over ``folds``; ``ratio``: of test to training trials, the mean over the folds."""
+
+    folds: int
+    difference: float
+    ratio: float
+    p: float
+
+
+def fold_test(trials: pd.DataFrame, splits: pd.DataFrame, a: str, b: str) -> FoldTest:
+    """Test two stages on the trials that both have been tested on; a trial is averaged over its seeds first.
+
+    ``splits``: fold (number) and split. p is NaN below two folds.
+    """
+    keys = ["fold", "subject", "trial", "seed"]
+    wide = trials[trials["stage"].isin([a, b])].pivot(index=keys, columns="stage", values="correct")
+    wide = wide.reindex(columns=[a, b]).dropna().astype(float)
+    gaps = (wide[a] - wide[b]).groupby(level=keys[:3]).mean().groupby(level="fold").mean()
+    counts = splits.groupby(["fold", "split"]).size().unstack(fill_value=0).reindex(columns=["test", "train"])
+    ratio = float((counts["test"] / counts["train"]).reindex(gaps.index).mean())
+    p = resampled_t(gaps.tolist(), ratio) if math.isfinite(ratio) else math.nan
+    return FoldTest(len(gaps), float(gaps.mean()) if len(gaps) else math.nan, ratio, p)
+
+
+def sentence(found: FoldTest) -> str:
+    """Return what the test says, or why it says nothing."""
+    if math.isnan(found.p):
+        return "The corrected resampled t-test, which allows for shared training data, needs at least two tested folds."
+    p = "p < 0.001" if found.p < 0.001 else f"p = {found.p:.3f}"
+    return (
+        f"Corrected resampled t-test over {found.folds} folds, which allows for shared training data "
+        f"(test to training trials {found.ratio:.2f}): {100 * found.difference:+.1f} points, {p}."
+    )

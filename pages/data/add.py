@@ -1,0 +1,17 @@
+"""Add data: name recordings, look at what is read of them, add them to the list, then train on them."""
+
+import streamlit as st
+
+from eavdash.store import checkpoints_root
+from eavdash.ui import widgets
+from eavdash.ui.data import add_dataset, added
+
+widgets.page_head("Add data", "Which recordings should be looked at and trained on? Nothing is copied or changed.")
+widgets.show_message()
+root = checkpoints_root()
+if new := st.session_state.get(add_dataset.ADDED):
+    added.show(*new)
+else:
+    add_dataset.form(root)
+with st.expander("Remove a dataset from the list", key="data_add_removal"):
+    add_dataset.removal_form(root)
