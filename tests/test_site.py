@@ -25,7 +25,7 @@ from eavdash.store import reference as files
 HOME = Path(__file__).resolve().parents[1]
 DOCS = HOME / "docs"
 #: Pages that a reader follows, in the order in which one needs what another made.
-FOLLOWED = ("tutorial", "how-to/read-receipts", "how-to/eav", "how-to/own-recordings", "how-to/own-weights")
+FOLLOWED = ("tutorial", "how-to-read-receipts", "how-to-eav", "how-to-own-recordings", "how-to-own-weights")
 #: What needs the network, a cluster or an installation: such commands are parsed only.
 ONLY_PARSED = ("fetch-weights", "--executor ray", "--executor slurm", "eavdash move")
 
@@ -163,7 +163,7 @@ def test_a_command_or_an_option_that_does_not_exist_is_found() -> None:
     assert sorted(unknown(text)) == ["results --basslines", "resultz", "train --stage", "train --wat"]
 
 
-@pytest.mark.parametrize("page", [*FOLLOWED, "how-to/cluster"])
+@pytest.mark.parametrize("page", [*FOLLOWED, "how-to-cluster"])
 def test_every_command_of_a_page_that_is_followed_can_be_parsed(page: str) -> None:
     assert lines(page)
     for line in lines(page):
