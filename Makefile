@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 DEMO_FLAGS ?=
 
-.PHONY: demo test test-slow postgres test-ray test-slurm lint install lock browser clean-demo
+.PHONY: demo test test-slow coverage postgres test-ray test-slurm lint site reference install lock browser clean-demo
 
 demo: $(VENV)/.installed
 	$(BIN)/eavdash demo $(DEMO_FLAGS)
@@ -18,6 +18,10 @@ test: $(VENV)/.installed-dev browser
 test-slow: $(VENV)/.installed-dev browser
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "slow and not browser"
 	$(BIN)/python -m pytest -m "slow and browser"
+
+# The share of the lines of eavdash/ that `make test` runs in its own processes; those of workers are not counted.
+coverage: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest --cov=eavdash --cov-report=term:skip-covered -m "not slow and not browser and not ray and not slurm"
 
 # A Postgres for the tests of several machines with one queue; without one they are skipped.
 postgres:
@@ -40,6 +44,17 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The documents as a site, into build/site; a wrong link fails it, and nothing is loaded from the network.
+site: $(VENV)/.installed-dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# The pages of docs/ that are made from the code.
+reference: $(VENV)/.installed
+	$(BIN)/python -m eavdash.cli.reference > docs/commands.md
+	$(BIN)/python -m eavdash.store.reference > docs/files.md
+	$(BIN)/python -m eavdash.config.reference > docs/settings.md
+	$(BIN)/python -m eavdash.models.reference
 
 install: $(VENV)/.installed
 
@@ -64,13 +79,17 @@ browser: $(VENV)/.installed-dev
 	  $(BIN)/python -m playwright install chromium || \
 	  echo "no Chromium could be installed: the browser tests will be skipped"
 
-# The exact releases that `make demo` and `make test` install, with checksums; they name no index.
+# The exact releases that `make demo` and `make test` install, with checksums; they name no index. At the end the same
+# releases are resolved for newer versions of Python, which fails if one of them has no wheel there.
 COMPILE := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
   --no-emit-find-links --custom-compile-command "make lock"
 lock: $(VENV)/.installed
 	$(PIP) install -q uv
 	$(COMPILE) requirements.txt -o requirements.lock
 	$(COMPILE) requirements-dev.txt -c requirements.lock -o requirements-dev.lock
+	for python in 3.12 3.13; do \
+	  $(BIN)/uv pip compile -q --universal --python-version $$python --only-binary :all: --no-header \
+	    requirements-dev.txt -c requirements-dev.lock -o /dev/null || exit 1; done
 
 clean-demo:
 	rm -rf demo-data checkpoints/demo

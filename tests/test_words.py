@@ -48,7 +48,7 @@ def found_in(path: Path, words: list[str]) -> list[str]:
 
 def readable() -> list[Path]:
     modules = [REPO / "app.py", *(REPO / "pages").rglob("*.py"), *(REPO / "eavdash").rglob("*.py")]
-    documents = [REPO / "README.md", REPO / "checkpoints" / "README.md", *(REPO / "docs").glob("*.md")]
+    documents = [REPO / "README.md", REPO / "checkpoints" / "README.md", *(REPO / "docs").rglob("*.md")]
     return sorted(modules + documents)
 
 

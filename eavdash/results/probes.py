@@ -107,7 +107,7 @@ def finding(
         line=line,
         above=bool(accuracy > line),
         chance=chance,
-        **({"p": guess_p(accuracy, independent, chance)} if name == "time" else {}),
+        p=guess_p(accuracy, independent, chance) if name == "time" else None,
         **more,
     )
     return made.replace(sentence=_sentence(name, made))

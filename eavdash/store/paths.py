@@ -33,10 +33,12 @@ class StudyPaths:
 
     @property
     def study_file(self) -> Path:
+        """Configuration, versions, git commit, dataset fingerprint, and the trials that were left out; fixed."""
         return self.path / "study.json"
 
     @property
     def splits_file(self) -> Path:
+        """Subject, trial, group, fold and split of every trial."""
         return self.path / "splits.csv"
 
     @property
@@ -122,22 +124,27 @@ class RunPaths:
 
     @cached_property
     def config_file(self) -> Path:
+        """Everything that is needed to rebuild the model; fixed."""
         return self.path / "config.json"
 
     @cached_property
     def status_file(self) -> Path:
+        """State, attempt, heartbeat, epoch, reason, checksums and sizes, and the history of the attempts."""
         return self.path / "status.json"
 
     @property
     def metrics_file(self) -> Path:
+        """A line per epoch: loss and accuracy on training and validation."""
         return self.path / "metrics.jsonl"
 
     @property
     def predictions_file(self) -> Path:
+        """A row per window, and per frame where the stage scores frames."""
         return self.path / "predictions.parquet"
 
     @property
     def baselines_file(self) -> Path:
+        """Predictions of simple methods on the same windows, one `stage` each."""
         return self.path / "baselines.parquet"
 
     @property
@@ -157,6 +164,7 @@ class RunPaths:
 
     @property
     def model_file(self) -> Path:
+        """Weights of the chosen epoch."""
         return self.path / "model.safetensors"
 
     @property
@@ -171,6 +179,7 @@ class RunPaths:
 
     @property
     def resume_file(self) -> Path:
+        """State to resume from; deleted when the run is done."""
         return self.path / "resume.pt"
 
     @property
@@ -180,10 +189,12 @@ class RunPaths:
 
     @property
     def log_file(self) -> Path:
+        """Output of the worker."""
         return self.path / "log.txt"
 
     @property
     def lock_file(self) -> Path:
+        """Held by the process that computes the run."""
         return self.path / ".lock"
 
     @property
@@ -198,6 +209,7 @@ class RunPaths:
 
     @property
     def explain_dir(self) -> Path:
+        """Folder of the explanations."""
         return self.path / "explain"
 
     def explain_files(
@@ -240,6 +252,7 @@ class TaskPaths:
 
     @property
     def status_file(self) -> Path:
+        """Command, state, progress and reason."""
         return self.path / "status.json"
 
     @property
@@ -249,6 +262,7 @@ class TaskPaths:
 
     @property
     def lock_file(self) -> Path:
+        """Held by the process that computes the task."""
         return self.path / ".lock"
 
 
