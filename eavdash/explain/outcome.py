@@ -22,7 +22,7 @@ from eavdash.store.documents import RunConfig
 
 
 class Decided(Protocol):
-    """What decides: a model and what is known of a trial."""
+    """A model that decides, and what is known of a trial."""
 
     model: FusedModel
     info: RunConfig

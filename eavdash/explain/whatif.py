@@ -1,4 +1,4 @@
-"""What would have been decided had a trial been recorded otherwise: one counterfactual, before and after.
+"""The decision on a trial, had it been recorded otherwise: one counterfactual, before and after.
 
 In: a study, a test trial and changes of its windows (changes/). Out: :class:`~eavdash.explain.whatif_record.WhatIf`:
 probabilities, attention shares and Shapley values with the recordings as they are and as they are changed. Only the

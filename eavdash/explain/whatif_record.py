@@ -1,4 +1,4 @@
-"""What a what-if answers, before and after: a JSON document. Needs neither torch nor the recordings."""
+"""The answer to a what-if, before and after: a JSON document. Needs neither torch nor the recordings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a fusion is told that a modality is absent, where it was recorded: for coalitions and what-ifs."""
+"""Telling a fusion that a recorded modality is absent: for coalitions and what-ifs."""
 
 from __future__ import annotations
 

@@ -99,6 +99,7 @@ def finding(
     """
     line = chance_line(independent, classes, majority=majority)
     chance = max(1 / classes, majority)
+    beside: dict[str, Any] = {"p": guess_p(accuracy, independent, chance)} if name == "time" else {}
     made = Finding(
         sentence="",
         accuracy=accuracy,
@@ -107,7 +108,7 @@ def finding(
         line=line,
         above=bool(accuracy > line),
         chance=chance,
-        p=guess_p(accuracy, independent, chance) if name == "time" else None,
+        **beside,
         **more,
     )
     return made.replace(sentence=_sentence(name, made))

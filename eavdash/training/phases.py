@@ -14,7 +14,7 @@ from functools import partial
 
 from eavdash.store.status import TRAINING
 
-Listener = Callable[[str, int, int], object]  # name, done, total (0: not counted)
+Listener = Callable[[str, int, int], None]  # name, done, total (0: not counted)
 READING, COMPUTING, FITTING = "reading windows", "computing features", "fitting the last layer"
 COMPILING, TESTING, BASELINES = "compiling", "testing", "baselines"
 
@@ -33,7 +33,7 @@ def listening(listener: Listener | None) -> Iterator[None]:
         _listener.reset(token)
 
 
-def enter(name: str, done: int = 0, total: int = 0) -> Callable[[int, int], object] | None:
+def enter(name: str, done: int = 0, total: int = 0) -> Callable[[int, int], None] | None:
     """Tell the listener which phase goes on; return a function that tells it how much is done, and of how much.
 
     None if nobody listens.

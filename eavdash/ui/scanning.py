@@ -13,7 +13,9 @@ import streamlit as st
 
 from eavdash.store import checkpoints_root
 from eavdash.text import plural
-from eavdash.ui import tasks, widgets
+from eavdash.ui import tasks
+
+CHECK_AT_ONCE = 1000  # files that are checked without confirmation
 
 
 def running(command: Sequence[str]) -> bool:
@@ -25,7 +27,7 @@ def running(command: Sequence[str]) -> bool:
 def wait_for(page: str, command: Sequence[str], title: str, files: int) -> None:
     """Show the task of a check, or start it, and end the page; go on if this session has seen it end.
 
-    More than ``widgets.CHECK_AT_ONCE`` files are checked on request.
+    More than ``CHECK_AT_ONCE`` files are checked on request.
     """
     root = checkpoints_root()
     asked = f"{page}_asked {' '.join(command)}"
@@ -37,7 +39,7 @@ def wait_for(page: str, command: Sequence[str], title: str, files: int) -> None:
         st.caption("The recordings are checked in the background.")
         tasks.panel(root, command=command, key=f"{page}_check")
         st.stop()
-    if files <= widgets.CHECK_AT_ONCE and not st.session_state.get(asked):
+    if files <= CHECK_AT_ONCE and not st.session_state.get(asked):
         start(page, command, title)
         st.rerun()
     st.info(f"{plural(files, 'file')} to check, in the background{few_minutes(files)}.")
@@ -59,4 +61,4 @@ def start(page: str, command: Sequence[str], title: str) -> None:
 
 def few_minutes(files: int) -> str:
     """Return how long so many files may take, as the end of a sentence."""
-    return "; that may take minutes" if files > widgets.CHECK_AT_ONCE else ""
+    return "; that may take minutes" if files > CHECK_AT_ONCE else ""

@@ -36,7 +36,6 @@ LEVEL_HELP = (
     "frame separately, only for stages that score frames. All use the same predictions."
 )
 STUCK = "*See the runs* for the reason: fix it and press Retry there."
-CHECK_AT_ONCE = 1000  # files that the health page opens without confirmation
 HOME, SUBJECTS, STATISTICS = "pages/home/overview.py", "pages/results/subjects.py", "pages/results/statistics.py"
 LAUNCH, MONITOR, EXPLAIN = "pages/training/launch.py", "pages/training/monitor.py", "pages/explain/trial.py"
 ADD, HEALTH, TRIALS = "pages/data/add.py", "pages/data/health.py", "pages/data/trials.py"

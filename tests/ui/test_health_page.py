@@ -150,7 +150,7 @@ def test_while_a_check_runs_its_progress_is_shown_and_it_can_be_cancelled(
 
 
 def test_the_check_of_a_large_dataset_is_confirmed(table: Path, scan, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("eavdash.ui.widgets.CHECK_AT_ONCE", 1)
+    monkeypatch.setattr("eavdash.ui.scanning.CHECK_AT_ONCE", 1)
     app = health(table)
     assert "2 files to check, in the background; that may take minutes." in page_text(app)
     assert not app.dataframe

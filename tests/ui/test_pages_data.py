@@ -68,7 +68,7 @@ def test_a_plan_waits_for_a_look_at_new_recordings_only(sounds: Path, background
 def test_many_new_recordings_are_looked_at_on_request(
     sounds: Path, background_tasks: list[tuple[str, ...]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("eavdash.ui.widgets.CHECK_AT_ONCE", 3)
+    monkeypatch.setattr("eavdash.ui.scanning.CHECK_AT_ONCE", 3)
     app = fill_in(open_page("launch", {"training_launch_dataset": str(sounds)}), "voices")
     assert "8 files to check" in page_text(app)
     assert "4 runs" not in page_text(app)

@@ -1,4 +1,4 @@
-"""What all changes share: a modality, words for it, and windows in, windows out.
+"""The base of all changes: a modality, words for it, and windows in, windows out.
 
 A change acts on windows as they are after preprocessing and before any scaling of people or models, in the units of
 :class:`~eavdash.data.windows.WindowSet`: frames of the crop, log-mel energies (or what another front end gives), volt.
@@ -46,7 +46,7 @@ class Change(ABC):
     @property
     @abstractmethod
     def words(self) -> str:
-        """What is changed, as the part of a sentence after "with": ``the mouth covered``."""
+        """The change, as the part of a sentence after "with": ``the mouth covered``."""
 
     @property
     @abstractmethod

@@ -17,7 +17,7 @@ MOST = 3600.0  # seconds
 
 @dataclass(frozen=True)
 class Shift(Change):
-    """What was recorded at time t comes at t + ``seconds``."""
+    """A recording whose moment t comes at t + ``seconds``."""
 
     seconds: float
 

@@ -48,7 +48,7 @@ class Swap(Change):
         )
 
     def apply(self, windows: WindowSet, random: np.random.Generator) -> WindowSet:
-        """Return ``windows``, which are those of the other trial: whoever reads recordings looks them up."""
+        """Return ``windows``, which are those of the other trial: the reader of recordings has looked them up."""
         return windows
 
     def taken(self, other: WindowSet, numbers: set[int]) -> WindowSet:

@@ -55,7 +55,7 @@ def _check(path: str) -> None:
     status, found = tasks.latest(checkpoints_root(), command=command), cached_data.health_report(path)
     frame = cached_data.dataset(path).frame
     files = sum(len({file_of(entry) for entry in frame[column] if entry}) for column in COLUMN.values())
-    if found is None and status is None and files <= widgets.CHECK_AT_ONCE:
+    if found is None and status is None and files <= scanning.CHECK_AT_ONCE:
         scanning.start(health.PAGE, command, health.title(path))
         status, found = tasks.latest(checkpoints_root(), command=command), cached_data.health_report(path)
     if found is not None:

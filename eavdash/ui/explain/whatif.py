@@ -1,4 +1,4 @@
-"""What if: the page One trial's section that changes the recordings and decides again.
+"""The section *What if* of the page One trial, which changes the recordings and decides again.
 
 In: the rows of one trial, one per stage. Out: what is drawn. A warm process per study answers (warm.py); the
 choices are in the address, so that a what-if can be linked.

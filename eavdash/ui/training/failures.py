@@ -55,7 +55,10 @@ def show_failures(study: StudyDir, table: pd.DataFrame, choose: Callable[[list[s
 
 
 def _line(rows: pd.DataFrame, reason: str) -> str:
-    runs = [figures.short_name(row) for row in rows.head(NAMES).to_dict("records")]
+    runs = [
+        figures.short_name(dict(zip(rows.columns, row, strict=True)))
+        for row in rows.head(NAMES).itertuples(index=False)
+    ]
     more = f" and {len(rows) - NAMES} more" if len(rows) > NAMES else ""
     why = with_stop(shortened(reason, 400)) or "No reason was recorded."
     return f"- **{markdown(', '.join(runs))}**{more}: {markdown(why)}"
