@@ -62,7 +62,7 @@ class Usage(Part):
 
 
 class Phase(Part):
-    """The phase that a running run is in: a name and, where it is counted, how much is done; of training, the epochs."""
+    """The phase that a running run is in: its name and, where that is counted, how much is done."""
 
     name: str = ""
     done: Whole = 0
@@ -151,7 +151,7 @@ class RunStatus(JobStatus):
 
     @property
     def doing(self) -> str:
-        """The phase of a running run as text, such as ``reading windows 40/60`` or ``epoch 3 of 15``; empty if it is not known."""
+        """The phase of a run, such as ``reading windows 40/60`` or ``epoch 3 of 15``; empty if it is not known."""
         if self.state != "running" or self.phase is None:
             return ""
         name, done, total = self.phase.name, self.phase.done, self.phase.total

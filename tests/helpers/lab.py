@@ -56,9 +56,9 @@ class Lab:
         return Counter()
 
     def states(self) -> dict[str, str]:
-        """Return the displayed state of each run."""
+        """Return the displayed state of each run; of a waiting one "blocked", the state that is stored."""
         table = snapshot(self.study)
-        return dict(zip(table["run"], table["shown"], strict=True))
+        return dict(zip(table["run"], table["shown"].replace("waiting", "blocked"), strict=True))
 
     def until(self, condition: Callable[[], Any], seconds: float = 90) -> Any:
         """Wait until a condition is true; return its value."""

@@ -178,7 +178,7 @@ def test_a_study_on_another_disk_uses_the_cache_beside_the_other_studies(lab, mo
     lab.study.path.symlink_to(lab.root.with_name("disk"))
     monkeypatch.chdir(lab.study.path)
     caches = []
-    monkeypatch.setattr(module, "_train", lambda run, _: caches.append(run.study.cache_dir))
+    monkeypatch.setattr(module, "_train", lambda run, *_: caches.append(run.study.cache_dir))
     monkeypatch.setenv("EAVDASH_RUN", "")
     assert module.main([str(run.path)]) == 0
     assert caches == [lab.root / ".cache"]
@@ -200,7 +200,7 @@ def test_a_worker_reads_what_its_requester_may_and_a_study_adds_nothing(lab, mon
     document["dataset"]["folders"] = planned
     write_json(lab.study.study_file, document)
     seen = []
-    monkeypatch.setattr(module, "_train", lambda run, _: seen.append(data_folders()))
+    monkeypatch.setattr(module, "_train", lambda run, *_: seen.append(data_folders()))
     monkeypatch.setenv("EAVDASH_RUN", "")
     run = lab.run("s01-vision")
     monkeypatch.setenv("EAVDASH_DATA", "[]")  # restored afterwards
