@@ -1,4 +1,4 @@
-"""Agreement with a run's stored probabilities when they are computed again, from its weights and the recordings as they are now."""
+"""Agreement with a run's stored probabilities, computed again from its weights and the recordings as they are now."""
 
 from __future__ import annotations
 
