@@ -205,7 +205,7 @@ def _sentence(name: str, found: Finding) -> str:
         chance = found.chance or 0.0
         position = "A trial's position in the session alone (by the order of trial names)"
         result = (
-            f"{position} scores {score}, {100 * (found.accuracy - chance):+.0f} points from chance "
+            f"{position} scores {score}, {round(100 * (found.accuracy - chance)):+d} points from chance "
             f"(n = {found.n} trials, p {'< 0.001' if (found.p or 0) < 0.001 else f'= {found.p:.3f}'}): "
         )
         if not found.above:
