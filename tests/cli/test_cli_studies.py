@@ -213,7 +213,7 @@ def test_results_name_an_encoder_behind_its_baselines(root: Path, capsys: pytest
     for more in ((), ("--baselines",), ("--by", "fold")):
         assert main(["results", "first", *more]) == 0
         out, err = printed(capsys)
-        assert "The eeg encoder" in err
+        assert "The EEG encoder" in err
         assert "does not beat the simple baseline" in err
         assert ("eeg:tangent" in out) == (more == ("--baselines",))
     (row, *_) = [r for r in as_json(capsys, "results", "first", "--baselines") if r["stage"] == "eeg:bandpower"]

@@ -147,7 +147,7 @@ def test_an_encoder_is_compared_with_its_own_baselines() -> None:
 
 def test_an_encoder_behind_its_best_baseline_is_named_once() -> None:
     (sentence,) = cs.behind(decisions(eeg=[0.5, 0.52] * 4, eeg__bandpower=[0.6] * 8, eeg__tangent=[0.7] * 8))
-    assert "eeg encoder (51.0 %) does not beat" in sentence
+    assert "EEG encoder (51.0 %) does not beat" in sentence
     assert "eeg:tangent (70.0 %)" in sentence
     assert "8 subjects, 95 % interval" in sentence
     (sentence,) = cs.behind(decisions(eeg=[0.5], eeg__tangent=[0.7]))

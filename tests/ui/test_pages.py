@@ -189,10 +189,10 @@ def test_levels_baselines_and_the_papers_table(checkpoints: Path) -> None:
 def test_encoders_behind_their_baselines_are_named_and_compared(checkpoints: Path) -> None:
     perfect_baselines(make_study(checkpoints, stages=("audio", "eeg")), "eeg")
     text = page_text(open_page("subjects"))
-    assert "The eeg encoder" in text
+    assert "The EEG encoder" in text
     assert "The audio encoder" not in text
     app = open_page("statistics")
-    assert "The eeg encoder" in page_text(app)
+    assert "The EEG encoder" in page_text(app)
     table = app.dataframe[0].value  # without a fusion the only one
     assert {"Audio: log-mel", "EEG: tangent space", "EEG: majority class"} <= set(table["against"])
     assert set(table["95 % interval"]) == {"too few"}
