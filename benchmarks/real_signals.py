@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from eavdash.config.choices import COLUMN
 from eavdash.results.statistics import chance_line
 from eavdash.results.tables import BESIDE, predictions, score_table
 from eavdash.store import StudyDir, checkpoints_root, find_study
@@ -57,12 +58,31 @@ def experiments() -> list[Experiment]:
 
 def train(data: Path, each: Experiment, checkpoints: Path) -> StudyDir:
     """Train the study of an experiment unless it is finished, and return it."""
-    command = [sys.executable, "-m", "eavdash", "train", str(data / each.folder / "trials.csv"), "--study", each.name]
+    table = data / each.folder / "trials.csv"
+    if each.scaling.startswith("calibration"):
+        table = shuffled(table, checkpoints)
+    command = [sys.executable, "-m", "eavdash", "train", str(table), "--study", each.name]
     command += ["--preset", "frozen" if each.encoder == "voice" else "quick"]
     command += ["--stages", each.modality, "--protocol", each.protocol, "--checkpoints", str(checkpoints), "--wait"]
     command += ["--set", f"{each.modality}.encoder={each.encoder}", "--set", f"protocol.subject_scaling={each.scaling}"]
     subprocess.run(command, check=True, stdout=sys.stderr)
     return find_study(checkpoints, each.name)
+
+
+def shuffled(table: Path, checkpoints: Path) -> Path:
+    """Return a table of the same trials, named in a random order: in the given one a person's first trials are alike.
+
+    Calibration takes the first trials of each person.
+    """
+    rows = pd.read_csv(table, dtype=str).sample(frac=1, random_state=0)
+    rows["trial"] = (rows.groupby("subject").cumcount() + 1).astype(str)
+    for column in COLUMN.values():
+        if column in rows:
+            rows[column] = [str(table.parent / file) if isinstance(file, str) else file for file in rows[column]]
+    made = checkpoints / ".shuffled" / f"{table.parent.name}.csv"
+    made.parent.mkdir(parents=True, exist_ok=True)
+    rows.to_csv(made, index=False)
+    return made
 
 
 def summary(rows: pd.DataFrame) -> dict[str, float | int | str]:
