@@ -166,8 +166,9 @@ def behind(trials: pd.DataFrame | Decisions, metric: str = "accuracy") -> list[s
         how = "does not beat" if c.difference <= 0 else "is not clearly better than"
         interval = f"95 % interval {100 * c.low:+.1f} to {100 * c.high:+.1f}"
         said = "" if metric == "accuracy" else f", {METRICS[metric]}"
+        named = "EEG" if c.a == "eeg" else c.a
         sentences.append(
-            f"The {'EEG' if c.a == 'eeg' else c.a} encoder ({100 * c.mean_a:.1f} %{said}) {how} the simple baseline {c.b} "
+            f"The {named} encoder ({100 * c.mean_a:.1f} %{said}) {how} the simple baseline {c.b} "
             f"({100 * c.mean_b:.1f} %): "
             f"{100 * c.difference:+.1f} points over {plural(c.subjects, 'subject')}, "
             f"{'too few for an interval' if few else interval}."
