@@ -59,11 +59,11 @@ def test_reload_back_and_forward_keep_the_choices_of_each_page(page: Page, tmp_p
         page.reload()
         expect(page.get_by_role("radio", name="Macro-F1")).to_be_checked()
         page.get_by_role("link", name="Trials", exact=True).click()
-        page.get_by_role("button", name="Next").click()
+        page.get_by_role("button", name="Next", exact=True).click()
         expect(page).to_have_url(re.compile("trial="))
         settled(page)
         second = page.url
-        page.get_by_role("button", name="Next").click()
+        page.get_by_role("button", name="Next", exact=True).click()
         expect(page).not_to_have_url(second)
         settled(page)
         third = page.url

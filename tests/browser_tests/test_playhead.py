@@ -26,7 +26,7 @@ RATE, FRAMES = 25, 500  # frames per second, of 20 s
 DRIFT = 0.05  # seconds
 TRIES = 5  # measurements: a busy machine may hold up one of them, a cursor that lags is late in all
 
-#: A page of its own for overlays, which no page of the app draws yet.
+#: A page of its own for overlays of every lane at once.
 OVERLAYS = """
 from pathlib import Path
 import numpy as np
@@ -37,7 +37,7 @@ from eavdash.data.video.playable import Cut, playable
 from eavdash.data.preview import AudioPreview, EegPreview, TrialPreview, VideoPreview
 from eavdash.data.eeg.scalp import scalp_map
 from eavdash.data.video.reading import video_info
-from eavdash.ui.player import Overlay, PlayerTrial, player
+from eavdash.ui.player import Maps, Overlay, PlayerTrial, player
 video = {video!r}
 info, random = video_info(video), np.random.default_rng(0)
 signal = random.normal(0, 10, (30, 5000)).astype("float32")
@@ -49,7 +49,7 @@ preview = TrialPreview(
 steps = np.linspace(0.5, 19.5, 20)
 shapes = dict(video=(20, 8, 8), waveform=(20,), spectrogram=(20, 16), eeg=(30, 20), scalp=(20, 30))
 overlays = [Overlay(lane, np.ones(shape), steps, "over " + lane, 0.7) for lane, shape in shapes.items()]
-st.write("told", player(PlayerTrial(preview, playable(Cut(video, 0.0, 20.0), None, Path("."))), "demo", overlays))
+st.write("told", player(PlayerTrial(preview, playable(Cut(video, 0.0, 20.0), None, Path("."))), "demo", Maps(tuple(overlays))))
 """
 
 
@@ -454,10 +454,10 @@ def test_overlays_are_drawn_and_can_be_hidden(browser: Browser, apps: dict[str, 
     for lane, selector in selectors.items():
         shown = player.locator(selector)
         with_overlay = shown.screenshot()
-        player.get_by_label(f"over {lane}").uncheck()
+        player.get_by_role("checkbox", name=f"over {lane}").uncheck()
         without = shown.screenshot()
         assert with_overlay != without, lane
-        player.get_by_label(f"over {lane}").check()
+        player.get_by_role("checkbox", name=f"over {lane}").check()
         assert shown.screenshot() == with_overlay, lane
     page.close()
 

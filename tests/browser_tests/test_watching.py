@@ -15,6 +15,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 from serving import served
 
 from eavdash.store import RunDir
+from eavdash.store.status import TRAINING, Phase
 
 pytestmark = [pytest.mark.browser]
 SECOND = 1000  # Playwright counts in milliseconds
@@ -47,6 +48,7 @@ def test_the_page_follows_the_files(tmp_path: Path) -> None:
     states = {"*": "done", "s01-audio": "running", "s02-eeg": "queued"}
     study = make_study(tmp_path / "checkpoints", subjects=("1", "2"), states=states)
     run = study.run("s01-audio")
+    run.update(phase=Phase(name=TRAINING, done=7, total=12))
     with (
         run.lock_file.open("ab") as lock,
         served(tmp_path, 8760) as app,
@@ -59,12 +61,12 @@ def test_the_page_follows_the_files(tmp_path: Path) -> None:
         page.add_init_script(RECORD)
         expect.set_options(timeout=60 * SECOND)  # a busy machine is no failure
         page.goto(app.link("monitor?study=demo"))
-        expect(cell(page, "1, Audio")).to_contain_text("running 7/12")
+        expect(cell(page, "1, Audio")).to_contain_text("epoch 8 of 12")
         expect(page).to_have_title("6/8 · eavdash")
 
         # A change on disk appears without a reload.
         run.update(epoch=8)
-        expect(cell(page, "1, Audio")).to_contain_text("running 8/12", timeout=10 * SECOND)
+        expect(cell(page, "1, Audio")).to_contain_text("epoch 9 of 12", timeout=10 * SECOND)
 
         # Cells are selected one by one, also in quick succession, and their curves share a chart.
         cell(page, "1, Audio").click()
@@ -76,7 +78,7 @@ def test_the_page_follows_the_files(tmp_path: Path) -> None:
             expect(chart.get_by_text(name, exact=True)).to_be_visible()
         expect(page.locator('.cell[aria-pressed="true"]')).to_have_count(3)
         cell(page, "1, Audio").click()
-        expect(page.get_by_text("epoch 8 of 12")).to_be_visible()
+        expect(page.get_by_text(", epoch 9 of 12, attempt 2")).to_be_visible()
         expect(page.locator('.cell[aria-pressed="true"]')).to_have_count(1)
         page.get_by_role("button", name=re.compile("^EEG:")).click()
         expect(page.locator('.cell[aria-pressed="true"]')).to_have_count(3)
