@@ -48,8 +48,8 @@ preview = TrialPreview(
 )
 steps = np.linspace(0.5, 19.5, 20)
 shapes = dict(video=(20, 8, 8), waveform=(20,), spectrogram=(20, 16), eeg=(30, 20), scalp=(20, 30))
-overlays = [Overlay(lane, np.ones(shape), steps, "over " + lane, 0.7) for lane, shape in shapes.items()]
-st.write("told", player(PlayerTrial(preview, playable(Cut(video, 0.0, 20.0), None, Path("."))), "demo", Maps(tuple(overlays))))
+maps = Maps(tuple(Overlay(lane, np.ones(shape), steps, "over " + lane, 0.7) for lane, shape in shapes.items()))
+st.write("told", player(PlayerTrial(preview, playable(Cut(video, 0.0, 20.0), None, Path("."))), "demo", maps))
 """
 
 
