@@ -23,6 +23,8 @@ widgets.show_message()
 scores = cached_results.scores(study, "trial", True)
 widgets.require_results(study, scores)
 address.read(PAGE, NAMES)
+for name in ("subject", "stage"):
+    address.valid(f"{PAGE}_{name}", scores[name].unique().tolist())
 for name, options in (("view", VIEWS), ("metric", METRICS)):
     if st.session_state.get(f"{PAGE}_{name}") not in options:
         st.session_state[f"{PAGE}_{name}"] = next(iter(options))

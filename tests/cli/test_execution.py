@@ -44,10 +44,13 @@ def test_a_negative_memory_limit_is_refused(capsys, value):
 
 def test_the_worker_passes_it_to_the_training(monkeypatch):
     seen = {}
-    monkeypatch.setattr("eavdash.training.run.train_run", lambda run, **given: seen.update(given))
-    worker._train(None, {"device": "cpu", "threads": None, "compile": True, "memory": 2.0, "of another version": 1})
+    monkeypatch.setattr("eavdash.training.run.train_run", lambda run, phase, **given: seen.update(given))
+    ignore = lambda *_: None  # noqa: E731  # of phases
+    worker._train(
+        None, {"device": "cpu", "threads": None, "compile": True, "memory": 2.0, "of another version": 1}, ignore
+    )
     assert seen == {"device": "cpu", "threads": 1, "execution": Execution(device="cpu", compile=True, memory=2.0)}
-    worker._train(None, {})
+    worker._train(None, {}, ignore)
     assert seen["execution"] == Execution()
 
 

@@ -57,7 +57,7 @@ def test_the_failed_attempt_holds_no_memory_when_the_next_begins(monkeypatch: py
     def empty_cache() -> None:
         alive.extend(made() is not None for made in held)
 
-    monkeypatch.setattr(window_method, "attribute", attribute)
+    monkeypatch.setattr(integrated_gradients, "integrated_gradients", attribute)
     monkeypatch.setattr(torch.cuda, "empty_cache", empty_cache)
     monkeypatch.setattr(window_method, "_BATCH_NUMBERS", 80)
     monkeypatch.setattr(WindowMethod, "baselines", lambda self, inputs: {})

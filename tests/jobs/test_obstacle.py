@@ -116,10 +116,10 @@ def test_a_run_that_cannot_be_handled_does_not_stop_the_others(lab, monkeypatch,
         run.update(submission="x", reason="")
     whole = queue_tasks._task
 
-    def fail(run, shared):
+    def fail(run, *given):
         if run.name == bad.name:
             raise RecursionError("deep")
-        return whole(run, shared)
+        return whole(run, *given)
 
     monkeypatch.setattr(queue_tasks, "_task", fail)
     added: list[str] = []

@@ -166,7 +166,7 @@ def said(*subjects: pd.DataFrame, kind: str = "attention") -> list[str]:
 
 
 def test_disagreement_is_said_and_explained_by_the_kind_of_fusion() -> None:
-    for kind, reason in (("attention", "weight of an encoder's opinion"), ("transformer", "cancel each other")):
+    for kind, reason in (("attention", "weight of a modality's opinion"), ("transformer", "cancel each other")):
         first, second = said(means((0.93, 0.05, 0.02), (0.62, 0.3, 0.08)), kind=kind)
         assert first.endswith("rest most on Vision (62 %), then Audio (30 %) and EEG (8 %).")
         assert second.startswith("Attention says Vision 93 %, Shapley 62 %.")
@@ -183,7 +183,7 @@ def test_a_mean_over_subjects_does_not_hide_their_disagreement() -> None:
     assert sentence.startswith("On average attention says much the same: no share differs by more than 2 points.")
     assert "In 2 of 3 subjects a share differs by 10 points or more, most for subject 1" in sentence
     assert "attention says Vision 80 %, Shapley 50 %." in sentence
-    assert "weight of an encoder's opinion" in sentence
+    assert "weight of a modality's opinion" in sentence
 
 
 def test_forty_two_subjects_are_one_row_each_and_sorted() -> None:

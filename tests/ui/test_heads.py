@@ -93,7 +93,7 @@ def test_missing_modalities_several_layers_and_older_or_damaged_runs(checkpoints
     assert "s03-fusion" in text
     assert "Not recorded in any of these decisions: Audio." in text
     assert len(charts(app, "explain_attention_map")) == 4
-    app.button_group(key="explain_attention_layer").set_value(1).run()
+    app.button_group(key="explain_attention_layer").set_value("2").run()
     assert "Layer 2, head 4" in page_text(app)
     study.run("s01-fusion").attention_file.write_bytes(b"x")
     app.run()
@@ -109,7 +109,7 @@ def test_an_explained_trial_shows_its_heads(checkpoints: Path) -> None:
     save_explanation(study.run("s01-fusion"), make_explanation(study, "s01-fusion", "1", "2"))
     app = open_page("trial")
     assert len(charts(app, "explain_trial_map_")) == 4
-    app.button_group(key="explain_trial_layer").set_value(1).run()
+    app.button_group(key="explain_trial_layer").set_value("2").run()
     assert "Layer 2, head 1" in page_text(app)
     (shares,) = charts(app, "explain_trial_head_shares")
     assert np.sum([numbers(t["y"]) for t in shares], axis=0) == pytest.approx(100)

@@ -181,7 +181,7 @@ def test_every_document_is_shown_and_its_links_stay_in_the_app() -> None:
     assert next(iter(names)) == "guide"
     assert set(names) == {file.stem for file in (ROOT / "docs").glob("*.md")}
     app = open_page("docs")
-    app.selectbox(key="home_documents_document").set_value("receipts").run()
+    app.selectbox(key="home_docs_document").set_value("receipts").run()
     assert "receipts" in app.query_params["document"]
     text = "See [data](data.md#x), [gone](gone.md), [help](../CONTRIBUTING.md)."
     assert documents.linked(text, names) == "See [data](docs?document=data), [gone](gone.md), help."

@@ -76,7 +76,9 @@ def test_no_page_and_no_figure_reads_a_name(page: str, folder: Path) -> None:
     assert not [text for key, text in drawn if "template" in key and "evil" in text]
     shown = [hostile.as_read(text) for text in texts] + [html.unescape(text) for _, text in drawn]
     named = any(hostile.NAME in text or hostile.STUDY in text for text in shown)
-    assert named or page == "pages/training/launch.py", "the names are on the page, as they were written"
+    assert named or page in ("pages/training/launch.py", "pages/data/add.py"), (
+        "the names are on the page, as they were written"
+    )
 
 
 def test_a_click_in_a_figure_selects_the_subject_of_that_name(folder: Path) -> None:

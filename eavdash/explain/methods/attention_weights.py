@@ -41,7 +41,7 @@ def own_attention(layers: Iterable[SelfAttention]) -> Iterator[list[Tensor]]:
 
     def keep(layer: nn.Module, given: tuple[Tensor, ...]) -> None:
         x, heads = given[0], layer.heads
-        q, k, _ = layer.qkv(x).view(*x.shape[:2], 3, heads, -1).permute(2, 0, 3, 1, 4)  # type: ignore[operator]
+        q, k, _ = layer.qkv(x).view(*x.shape[:2], 3, heads, -1).permute(2, 0, 3, 1, 4)  # type: ignore[operator]  # qkv is a layer
         scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])
         found.append(scores.softmax(dim=-1).detach().mean(dim=1))
 

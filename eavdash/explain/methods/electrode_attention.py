@@ -7,6 +7,8 @@ training opened them, so a large share may still change little.
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor
 
@@ -15,6 +17,7 @@ from eavdash.explain.attributions import Attributed
 from eavdash.explain.methods.asked import Asked
 from eavdash.explain.methods.attention_weights import own_attention
 from eavdash.models.eegformer import EEGformer
+from eavdash.models.layers import SelfAttention
 
 
 def electrode_attention(asked: Asked) -> Attributed:
@@ -41,6 +44,7 @@ def electrode_attention(asked: Asked) -> Attributed:
 
 def received(encoder: EEGformer, x: Tensor, mask: Tensor) -> Tensor:
     """Return the shares (C,) float64 of attention that the electrodes of a window (1, C, T) get."""
-    with torch.no_grad(), own_attention([block.attention for block in encoder.synchronous]) as layers:  # type: ignore[misc]
+    blocks = [cast(SelfAttention, block.attention) for block in encoder.synchronous]
+    with torch.no_grad(), own_attention(blocks) as layers:
         encoder(x, mask)
     return torch.stack([weights.double().mean(dim=(0, 1)) for weights in layers]).mean(dim=0)

@@ -10,8 +10,10 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
+from typing import BinaryIO
 
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
@@ -112,7 +114,7 @@ def write_figures(study: StudyDir, folder: Path, report: Report = silent) -> lis
             for form in ("png", "svg", "csv"):
                 content = file_of(each.figure, form, each.title, each.caption, found.caveats)
                 file = folder / f"{each.name}.{form}"
-                write_atomic(file, lambda handle, content=content: handle.write(content))  # type: ignore[misc]
+                write_atomic(file, partial(_write, content))
                 written.append(file)
     return written
 
@@ -145,3 +147,7 @@ def _picture(each: explained.Explained, faces: bool) -> Picture | None:
     checks = explained.check_table(each)
     table = Table("", checks) if len(checks) else None
     return Picture(visible(each.title), explained.maps_picture(opened, each.failed, faces), each.failed, table)
+
+
+def _write(content: bytes, handle: BinaryIO) -> None:
+    handle.write(content)

@@ -146,7 +146,7 @@ def _value(study: StudyDir, run: RunDir, column: object, modality: str, kind: st
     typed = str(st.session_state.get(key) or "").strip()
     options = list(dict.fromkeys([*names, *filter(None, [typed])]))
     st.session_state[key] = typed or (options[0] if options else None)
-    found = column.selectbox(  # type: ignore[attr-defined]
+    found = column.selectbox(  # type: ignore[attr-defined]  # a column has the methods of the page
         _VALUES[kind],
         options,
         format_func=lambda text: f"{text} ({names[text]})" if names.get(text) else text,

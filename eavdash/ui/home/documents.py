@@ -16,7 +16,7 @@ from streamlit.navigation.page import StreamlitPage
 from eavdash import __version__
 from eavdash.ui import address
 
-PAGE, NAMES = "home_documents", ("document",)
+PAGE, NAMES = "home_docs", ("document",)
 FIRST = ("guide", "data", "adapters", "settings", "evaluation", "statistics", "explaining")
 _LINK = re.compile(r"\]\(([\w.-]+)\.md(?:#[\w-]*)?\)")
 _OUTSIDE = re.compile(r"!?\[([^\]]*)\]\((?:\.\./|images/)[^)]*\)")

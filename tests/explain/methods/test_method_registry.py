@@ -41,9 +41,9 @@ def test_the_command_line_and_the_page_offer_every_method() -> None:
             command = ["explain", "demo", "--subject", "1", "--trial", "2", "--method", name, "--baseline", baseline]
             assert parser().parse_args(command).baseline == baseline
     offered = [f"{name}-{baseline}" for name, baselines in BASELINES.items() for baseline in baselines]
-    assert sorted(question._methods()) == sorted(offered)
-    assert next(iter(question._methods())) == f"{METHOD}-mixed"
-    assert len(set(question._methods().values())) == len(offered)
+    assert sorted(question.method_names()) == sorted(offered)
+    assert next(iter(question.method_names())) == f"{METHOD}-mixed"
+    assert len(set(question.method_names().values())) == len(offered)
 
 
 def test_the_documents_have_the_same_table() -> None:
