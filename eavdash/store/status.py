@@ -167,9 +167,10 @@ class RunStatus(JobStatus):
     def changed_to(self, state: str, fields: Mapping[str, Any]) -> Self:
         """Return the status after a change to ``state`` with ``fields``; an attempt that it ends joins the history.
 
-        Every change of state ends the phase, so that none outlives its process.
+        The phase ends with the state or with the attempt, so that none outlives its process.
         """
-        phase = Phase(name=STARTING) if state == "running" else None
+        goes_on = self.state == state == "running" and fields.get("attempt", self.attempt) == self.attempt
+        phase = self.phase if goes_on else Phase(name=STARTING) if state == "running" else None
         after = super().changed_to(state, {"phase": phase, **fields})
         if self.state != "running" or state == "running":
             return after

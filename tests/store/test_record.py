@@ -12,7 +12,7 @@ from pydantic import ConfigDict, ValidationError
 from eavdash.errors import IntegrityError
 from eavdash.store import RunDir, record
 from eavdash.store.record import Part, Record, Whole, read_json, read_record
-from eavdash.store.status import JobRecord
+from eavdash.store.status import STARTING, JobRecord, Phase
 
 
 class Inner(Part):
@@ -100,6 +100,20 @@ def test_a_replaced_value_is_checked() -> None:
         Example(a=1).replace(a="2")
     with pytest.raises(ValidationError, match="frozen"):
         Example(a=1).a = 2
+
+
+def test_a_phase_lasts_as_long_as_its_attempt_runs(tmp_path: Path) -> None:
+    run = RunDir(tmp_path / "study" / "s01-eeg")
+    run.create(run_config("s01-eeg"))
+    assert run.transition("running", attempt=1).phase == Phase(name=STARTING)
+    reading = Phase(name="reading windows", done=3, total=60)
+    run.update(phase=reading)
+    assert run.transition("running", cancel="asked", halt="paused").phase == reading  # it goes on until it is stopped
+    assert run.transition("running", attempt=1, task="again").phase == reading
+    assert run.transition("running", attempt=2).phase == Phase(name=STARTING)  # the one before was killed
+    run.update(phase=reading)
+    assert run.transition("queued").phase is None
+    assert run.transition("running", attempt=3).phase == Phase(name=STARTING)
 
 
 def test_a_status_of_an_earlier_version_is_written_back_with_its_own_keys(tmp_path: Path) -> None:
