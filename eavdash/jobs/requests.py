@@ -124,7 +124,7 @@ def change_execution(
             return None
         old = execution_of(status.execution)
         new = change(old)
-        expect = status.only("state", "submission", "job", "cancel")
+        expect = status.only("state", "submission", "job", "cancel", "execution")
         fields: dict[str, Any] = {"execution": _recorded(new)}
         try:
             if new == old or status.cancel:

@@ -7,18 +7,20 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import asdict, replace
 
 import pytest
 from failing import fails
 from lab import expected_weights
 
+from eavdash.config.schema import Execution
 from eavdash.errors import IntegrityError, TrainingError
 from eavdash.jobs.broker import Broker
 from eavdash.jobs.executors import get_executor
 from eavdash.jobs.queue import cancel, pause, resume, scheduler_alive, submit, wait
 from eavdash.jobs.queue_tasks import activate, train_task
 from eavdash.jobs.reconcile import reconcile
-from eavdash.jobs.requests import suspend
+from eavdash.jobs.requests import change_execution, suspend
 from eavdash.jobs.run_supervisor import RunSupervisor
 from eavdash.jobs.slots import Machine, Slots
 from eavdash.store import StudyDir, locks, status_folder
@@ -207,6 +209,15 @@ def test_a_run_that_was_removed_from_the_queue_cannot_start_by_its_old_request(l
     pause(lab.study)
     resume(lab.study)
     assert set(wait(lab.study, timeout=60)["state"]) == {"done"}
+
+
+def test_changes_of_settings_at_the_same_time_all_take_effect(lab):
+    run = lab.run("s01-vision")
+    run.transition("blocked", submission="asked", reason="waits for another", execution=asdict(Execution()))
+    read = run.status()
+    change_execution(run, read, lambda old: replace(old, priority=3))
+    change_execution(run, read, lambda old: replace(old, threads=2))  # it has read the status before the other's change
+    assert run.status().execution == asdict(Execution(priority=3, threads=2)) | {"slurm": []}
 
 
 def test_another_users_folder_is_shown_and_cannot_be_changed(lab):
