@@ -6,6 +6,7 @@ since. A file that another version wrote, or that is damaged, counts as none: th
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import time
@@ -18,11 +19,12 @@ import pandas as pd
 from pydantic import ConfigDict, Field
 
 from eavdash.data.table import TrialTable
-from eavdash.errors import IntegrityError
+from eavdash.errors import DataError, IntegrityError, TrainingError
 from eavdash.health.measures import VERSION
 from eavdash.health.report import NUMBERS, TEXTS, Finding, HealthReport, plain
 from eavdash.health.scan import measure_requests, stamp_of
-from eavdash.store.paths import health_report_file
+from eavdash.store.paths import HEALTH, health_report_file
+from eavdash.store.private import private_folder
 from eavdash.store.record import FIRST, FromList, Record, Whole, read_record, write_record
 from eavdash.text import printable
 
@@ -58,13 +60,7 @@ class KeptReport:
 
 
 def keep(cache: Path, dataset: str | Path, report: HealthReport, state: str) -> None:
-    """Keep the report of a dataset in the cache folder.
-
-    Raises:
-        TrainingError: the file cannot be written.
-    """
-    path = health_report_file(cache, dataset)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Keep the report of a dataset in the cache folder, unless that cannot be written: a check does without it."""
     about = {name: getattr(report, name) for name in ("path", "kind", "simulated", "scanned", "reused")}
     frames = {
         name: {str(c): [plain(value) for value in column] for c, column in getattr(report, name).items()}
@@ -74,7 +70,9 @@ def keep(cache: Path, dataset: str | Path, report: HealthReport, state: str) -> 
     document = ReportDocument(
         measures=VERSION, made=time.time(), state=state, findings=findings, frames=frames, **about
     )
-    write_record(path, document, private=True)
+    with contextlib.suppress(DataError, TrainingError, OSError):
+        private_folder(cache, HEALTH)
+        write_record(health_report_file(cache, dataset), document, private=True)
 
 
 def kept(cache: Path, dataset: str | Path) -> KeptReport | None:

@@ -35,6 +35,16 @@ def test_a_report_is_kept_as_it_is(tmp_path: Path, report: HealthReport) -> None
     assert kept.kept(tmp_path, "/other") is None
 
 
+def test_a_report_is_private_and_one_that_cannot_be_written_is_not_kept(tmp_path: Path) -> None:
+    usual, wrong = tmp_path / "root" / ".cache", tmp_path / "file" / ".cache"
+    kept.keep(usual, "/data", make_report(), "state")
+    file = health_report_file(usual, "/data")
+    assert [path.stat().st_mode & 0o777 for path in (usual, file.parent, file)] == [0o700, 0o700, 0o600]
+    wrong.parent.write_text("no folder")
+    kept.keep(wrong, "/data", make_report(), "state")
+    assert kept.kept(wrong, "/data") is None
+
+
 @pytest.mark.parametrize("change", [{"measures": -1}, {"frames": 3}, {"frames": {"table": {"a": [1], "b": []}}}])
 def test_a_damaged_report_or_one_of_another_version_is_none(tmp_path: Path, change: dict) -> None:
     kept.keep(tmp_path, "/data", make_report(), "state")
