@@ -118,8 +118,6 @@ def page(folder: Path, repeat: int) -> dict[str, float]:
     os.chdir(ROOT)
     from streamlit.testing.v1 import AppTest
 
-    import eavdash.ui.results.subjects_page  # noqa: F401 - imports are not part of a script's time
-
     importlib.import_module("eavdash.ui.results.subjects_page")  # imports are not part of a script's time
     app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=600)
     found: dict[str, float] = {}
