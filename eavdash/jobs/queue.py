@@ -134,13 +134,14 @@ def cancel(study: StudyDir, runs: Sequence[str] | None = None) -> list[str]:
             for_each(group, cancel_run)
         broker.cancel([task for ids in dropped.values() for task in ids or ()])
         queue_tasks.activate(broker, [run for run in chosen if dropped.get(run.name) == []])  # the others have ended
+        affected = {name for name, ids in dropped.items() if ids is not None}
         for run in chosen:
-            if dropped.get(run.name) and not {child.name for child in children(run)} <= dropped.keys():
+            if dropped.get(run.name) and not {child.name for child in children(run)} <= affected:
                 release_children(run)
     ensure_scheduler(study.path.parent)
     if errors:
         raise next(errors[run.name] for run in chosen if run.name in errors)
-    return [run.name for run in chosen if dropped.get(run.name) is not None]
+    return [run.name for run in chosen if run.name in affected]
 
 
 def pause(study: StudyDir, now: bool = False) -> None:

@@ -15,6 +15,7 @@ from lab import expected_weights
 
 from eavdash.config.schema import Execution
 from eavdash.errors import IntegrityError, TrainingError
+from eavdash.jobs import requests
 from eavdash.jobs.broker import Broker
 from eavdash.jobs.executors import get_executor
 from eavdash.jobs.queue import cancel, pause, resume, scheduler_alive, submit, wait
@@ -209,6 +210,24 @@ def test_a_run_that_was_removed_from_the_queue_cannot_start_by_its_old_request(l
     pause(lab.study)
     resume(lab.study)
     assert set(wait(lab.study, timeout=60)["state"]) == {"done"}
+
+
+def test_a_run_that_is_retried_while_all_are_cancelled_does_not_wait_for_a_cancelled_one(lab, monkeypatch):
+    lab.run("s01-vision")
+    fusion = lab.run("s01-fusion", ("s01-vision",))
+    fusion.transition("cancelled")
+    whole = requests.cancel
+
+    def cancel_and_retry(run, status):
+        found = whole(run, status)
+        if run.name == fusion.name:
+            requests.retry(run, Execution(), named=True)
+        return found
+
+    monkeypatch.setattr(requests, "cancel", cancel_and_retry)
+    monkeypatch.setattr("eavdash.jobs.queue.ensure_scheduler", lambda _: None)
+    assert fusion.name not in cancel(lab.study)
+    assert fusion.status().blocked_by == ("s01-vision",)
 
 
 def test_changes_of_settings_at_the_same_time_all_take_effect(lab):
