@@ -87,10 +87,11 @@ def _compute(
     stage = info.stage
     probabilities = _probabilities(stage, sets, [[each] for each in outputs], len(classes))
     trial_probabilities = {s: normalised(np.nanmean(log_probabilities(p), axis=0)) for s, p in probabilities.items()}
+    kind = METHODS[asked.method]
+    receipts = receipts and kind.attribution  # maps of attention are not checked
     drawn = tuple(m for m in sets if kind_for(m, asked.baseline) == "training")
     trained = _trained(study, run, drawn, tuple(sets) if receipts else drawn, where)
     output = Output(classes.index(asked.target), classes.index(asked.against) if asked.against else None)
-    kind = METHODS[asked.method]
     rate = float(sets["eeg"].meta["rate"]) if "eeg" in sets and sets["eeg"].kind != TABLE else 0.0
     draws = seeder(info.seed, info.fold, info.stage)
     method = WindowMethod(model, trained, drawn, steps, asked.method, rate, draws("explain", asked.method))

@@ -22,6 +22,7 @@ from eavdash.config.presets import preset
 from eavdash.config.schema import Selection
 from eavdash.data.audio.front_ends import voice_hertz
 from eavdash.errors import IntegrityError, UsageError
+from eavdash.explain import compute
 from eavdash.explain.choose import testing_run as run_testing
 from eavdash.explain.explanation import Explanation, load_explanation, stored_explanations
 from eavdash.explain.method_registry import METHODS
@@ -261,6 +262,14 @@ def test_every_other_method_is_computed_stored_and_opened(
     if method == "saliency":
         names = [check.name for check in found.receipts.checks]
         assert names == ["deletion", "insertion", "stability", "sensitivity"]
+
+
+def test_maps_that_are_not_checked_read_no_training_windows(
+    study: StudyDir, explanation: Explanation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compute, "training_windows", lambda *_: pytest.fail("read for checks that are not made"))
+    made = explain_trial(study, "1", explanation.trial, method="electrode_attention")
+    assert made.receipts.checks == ()
 
 
 def test_a_method_that_cannot_read_the_encoder_is_refused(study: StudyDir, explanation: Explanation) -> None:
