@@ -125,6 +125,16 @@ class Attributed:
     spectrum: np.ndarray | None = None  # (C, frequency) float64, the EEG's by frequency (spectrum.py)
 
 
+def one_colour(x: Tensor) -> Tensor:
+    """Sum pictures (B, F, 3, H, W) over the colours; other tensors stay as they are."""
+    return x.sum(dim=2) if x.ndim == 5 else x
+
+
+def is_signal(modality: str, x: Tensor, mask: Tensor) -> bool:
+    """Return True for EEG of samples (B, C, T), whose attributions have a spectrum; False for tables of features."""
+    return modality == "eeg" and x.shape[2] == mask.shape[1]
+
+
 def integrated_gradients(
     model: FusedModel, inputs: Tensors, masks: Tensors, target: int, steps: int = 32, batch: int = 8
 ) -> tuple[dict[str, Tensor], Completeness]:
@@ -166,7 +176,7 @@ def attribute(
 
     def part(path: int, begin: float, end: float, lower: float, upper: float) -> Part:
         ends = at(path, end), at(path, begin)
-        found, gradients = _along_path(function, *ends, fixed, None, points.first, min(batch, points.first))
+        found, gradients = along_path(function, *ends, fixed, None, points.first, min(batch, points.first))
         gradient = gradients[names.index("eeg")] if "eeg" in names else None
         return Part(path, begin, end, lower, upper, found, float(sum(a.double().sum() for a in found)), gradient)
 
@@ -198,7 +208,7 @@ def attribute(
 
 def _spectrum(parts: list[Part], x: Tensor, baselines: Tensor, mask: Tensor) -> np.ndarray | None:
     """Return the attributions of ``x`` (1, C, T) by frequency, averaged over the paths; None for tables of features."""
-    if x.shape[2] != mask.shape[1]:
+    if not is_signal("eeg", x, mask):
         return None
     gradients = torch.zeros(baselines.shape, dtype=torch.float64)
     for part in parts:
@@ -230,24 +240,12 @@ def along_path(
     target: int | None,
     steps: int,
     batch: int,
-) -> tuple[Tensor, ...]:
+) -> tuple[tuple[Tensor, ...], list[Tensor]]:
     """Return Captum's integrated gradients of ``function(*inputs, *fixed)[:, target]`` with respect to ``inputs``.
 
-    Pictures (B, F, 3, H, W) are summed over the colours. ``target`` None: the function returns (B,).
+    Pictures (B, F, 3, H, W) are summed over the colours. ``target`` None: the function returns (B,). Also returned are
+    the mean gradients along the path, shaped like ``inputs``.
     """
-    return _along_path(function, inputs, baselines, fixed, target, steps, batch)[0]
-
-
-def _along_path(
-    function: Callable[..., Tensor],
-    inputs: tuple[Tensor, ...],
-    baselines: tuple[Tensor, ...],
-    fixed: tuple[Tensor, ...],
-    target: int | None,
-    steps: int,
-    batch: int,
-) -> tuple[tuple[Tensor, ...], list[Tensor]]:
-    """Return what :func:`along_path` does, and the mean gradients along the path, shaped like ``inputs``."""
     method = _KeepingGradients(function)
     found: tuple[Tensor, ...] = method.attribute(
         inputs,
@@ -258,7 +256,7 @@ def _along_path(
         method="gausslegendre",
         internal_batch_size=batch,
     )
-    return tuple(a.detach().sum(dim=2) if a.ndim == 5 else a.detach() for a in found), method.gradients
+    return tuple(one_colour(a.detach()) for a in found), method.gradients
 
 
 class _KeepingGradients(IntegratedGradients):  # type: ignore[misc]  # captum is untyped

@@ -24,6 +24,7 @@ from eavdash.explain.baselines import kind_for
 from eavdash.explain.devices import device_of
 from eavdash.explain.explanation import ExplainedWindow, Explanation, Receipts, StoredExplanation
 from eavdash.explain.fused import FusedModel, FusedModelOutput, encoder_runs, load_fused_model
+from eavdash.explain.game import softmax
 from eavdash.explain.method_registry import METHODS
 from eavdash.explain.receipts.of_trial import check_trial
 from eavdash.explain.recordings import TrialWindow, aligned, crops_of, trial_row, trial_windows, window_sets
@@ -87,10 +88,11 @@ def _compute(
     stage = info.stage
     probabilities = _probabilities(stage, sets, [[each] for each in outputs], len(classes))
     trial_probabilities = {s: normalised(np.nanmean(log_probabilities(p), axis=0)) for s, p in probabilities.items()}
+    kind = METHODS[asked.method]
+    receipts = receipts and kind.attribution  # maps of attention are not checked
     drawn = tuple(m for m in sets if kind_for(m, asked.baseline) == "training")
     trained = _trained(study, run, drawn, tuple(sets) if receipts else drawn, where)
     output = Output(classes.index(asked.target), classes.index(asked.against) if asked.against else None)
-    kind = METHODS[asked.method]
     rate = float(sets["eeg"].meta["rate"]) if "eeg" in sets and sets["eeg"].kind != TABLE else 0.0
     draws = seeder(info.seed, info.fold, info.stage)
     method = WindowMethod(model, trained, drawn, steps, asked.method, rate, draws("explain", asked.method))
@@ -246,13 +248,9 @@ def _probabilities(
     found = {m: np.full((len(outputs), classes), np.nan) for m in (*sets, stage)}
     for i, several in enumerate(outputs):
         for modality in several[0].encoded:
-            found[modality][i] = np.mean([_softmax(one.encoded[modality].logits) for one in several], axis=0)
-        found[stage][i] = np.mean([_softmax(one.fused.logits) for one in several], axis=0)
+            found[modality][i] = np.mean([softmax(one.encoded[modality].logits)[0] for one in several], axis=0)
+        found[stage][i] = np.mean([softmax(one.fused.logits)[0] for one in several], axis=0)
     return found
-
-
-def _softmax(logits: Tensor) -> np.ndarray:
-    return np.asarray(logits.double().softmax(-1).cpu().numpy()[0])
 
 
 def _stacked(parts: list[Tensor | None]) -> np.ndarray | None:

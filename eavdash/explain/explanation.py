@@ -6,8 +6,6 @@ In: an :class:`Explanation`, or its name. Out: its files, or the explanation. Ne
 from __future__ import annotations
 
 import contextlib
-import io
-import zipfile
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,13 +13,12 @@ import numpy as np
 
 from eavdash.config.choices import LOGMEL
 from eavdash.errors import IntegrityError
+from eavdash.explain.arrays import check_arrays, open_arrays, write_arrays
 from eavdash.explain.check_record import verdict_of
 from eavdash.explain.records import ExplainedWindow, ExplanationDocument, Receipts, StoredExplanation
 from eavdash.store import RunDir
-from eavdash.store.atomic import sha256, write_atomic
 from eavdash.store.own_files import refuse_link
 from eavdash.store.record import read_record, write_record
-from eavdash.store.regular import open_regular
 
 __all__ = [
     "NOTHING",
@@ -219,11 +216,9 @@ def save_explanation(run: RunDir, explanation: Explanation) -> None:
         refuse_link(arrays_file.parent)
     arrays = {f"{kind}.{key}": value for kind in _ARRAYS for key, value in getattr(explanation, kind).items()}
     arrays |= {name: value for kind, name in _SINGLE.items() if (value := getattr(explanation, kind)) is not None}
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
-    write_atomic(arrays_file, lambda file: file.write(buffer.getbuffer()))
+    checksum = write_arrays(arrays_file, arrays)
     fields = {k: v for k, v in vars(explanation).items() if k not in (*_ARRAYS, *_SINGLE)}
-    write_record(receipts_file, ExplanationDocument(**fields, sums=explanation.sums, arrays=sha256(arrays_file)))
+    write_record(receipts_file, ExplanationDocument(**fields, sums=explanation.sums, arrays=checksum))
 
 
 def stored_explanations(run: RunDir, name: str) -> list[StoredExplanation]:
@@ -263,23 +258,16 @@ def load_explanation(
     document = read_record(receipts_file, ExplanationDocument, _REMEDY)
     if not _applies(run, document):
         return None
-    with IntegrityError.from_os(arrays_file, expected="a file that can be read", remedy=_REMEDY):
-        checksum = sha256(arrays_file)
-    if document.arrays != checksum:
-        expected = f"the checksum in {receipts_file.name}"
-        raise IntegrityError.at(arrays_file, expected=expected, found="a different checksum", remedy=_REMEDY)
+    check_arrays(arrays_file, document.arrays, receipts_file, _REMEDY)
     found: dict[str, Any] = {kind: {} for kind in _ARRAYS} | dict.fromkeys(_SINGLE)
     single = {name: kind for kind, name in _SINGLE.items()}
-    try:
-        with open_regular(arrays_file) as file, np.load(file, allow_pickle=False) as stored:
-            for name in stored.files:
-                kind, _, key = name.partition(".")
-                if key:
-                    found[kind][key] = stored[name]
-                else:
-                    found[single[name]] = stored[name]
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise IntegrityError.at(arrays_file, expected="arrays", found=str(error), remedy=_REMEDY) from error
+    with open_arrays(arrays_file, _REMEDY) as stored:
+        for name in stored.files:
+            kind, _, key = name.partition(".")
+            if key:
+                found[kind][key] = stored[name]
+            else:
+                found[single[name]] = stored[name]
     fields = {name: getattr(document, name) for name in Explanation.__dataclass_fields__ if name not in found}
     return Explanation(**{**fields, "target": document.target or document.receipts.target}, **found)
 

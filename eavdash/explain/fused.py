@@ -52,9 +52,13 @@ class FusedModel(nn.Module):
         encoded = {m: self.encode(m, inputs[m], masks[m]) for m in self.modalities if m in inputs}
         return FusedModelOutput(self.fuse(encoded), encoded)
 
-    def encode(self, modality: str, x: Tensor, mask: Tensor) -> EncoderOutput:
-        """Run one encoder on its input and mask."""
-        output: EncoderOutput = self.encoders[modality](x, mask, **self._person(modality, x))
+    def encode(
+        self, modality: str, x: Tensor, mask: Tensor, person: Mapping[str, Tensor] | None = None
+    ) -> EncoderOutput:
+        """Run one encoder on its input and mask; ``person``: the statistics of another one than in :attr:`people`."""
+        found = self.people.get(modality, {}) if person is None else person
+        own = {name: v.to(x.device).expand(len(x), *v.shape[1:]) for name, v in found.items()}
+        output: EncoderOutput = self.encoders[modality](x, mask, **({"person": own} if own else {}))
         return output
 
     def fuse(self, encoded: Mapping[str, EncoderOutput]) -> FusionOutput:
@@ -65,13 +69,6 @@ class FusedModel(nn.Module):
         tokens, valid = {m: e.tokens for m, e in encoded.items()}, {m: e.mask for m, e in encoded.items()}
         output: FusionOutput = self.fusion(tokens, valid, {m: e.logits for m, e in encoded.items()})
         return output
-
-    def _person(self, modality: str, x: Tensor) -> dict[str, Any]:
-        """Return the person's statistics for each window of ``x``, as the encoder's keyword argument, if it has any."""
-        if modality not in self.people:
-            return {}
-        found = self.people[modality]
-        return {"person": {name: v.to(x.device).expand(len(x), *v.shape[1:]) for name, v in found.items()}}
 
     def forward(self, names: tuple[str, ...], *arguments: Tensor) -> Tensor:
         """Return window logits (B, K); ``arguments`` are the inputs of the modalities ``names``, then their masks."""
@@ -119,7 +116,7 @@ def load_fused_model(
         encoders = {modality: _load(each) for modality, each in encoder_runs(study, run).items()}
     fusion = _load(run) if config.stage == "fusion" else None
     people = {m: read_people(each) for m, each in encoder_runs(study, run).items()} if subject is not None else {}
-    own = {m: dict(zip(p.values, p.tensors(p.places([subject or ""])), strict=True)) for m, p in people.items()}
+    own = {m: each.of(subject or "") for m, each in people.items()}
     return FusedModel(encoders, fusion, own).to(device)
 
 

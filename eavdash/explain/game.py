@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from eavdash.models.fusion import Fusion, FusionOutput
-from eavdash.results.decision import log_probabilities
+from eavdash.results.coalition_table import CoalitionRows
 
 BATCH = 256  # rows at once
 
@@ -77,20 +77,14 @@ class Game:
 
         ``shares``: of the classes (K,) among the training trials, from which the empty coalition decides.
         """
-        names, count = list(self.encoded), len(self.encoded)
-        members = torch.arange(2**count)[:, None].bitwise_and(2 ** torch.arange(count)).bool()  # (coalition, modality)
-        allowed = (self.present[:, None] | ~members).all(dim=2)  # (window, coalition)
-        row, coalition = allowed.nonzero(as_tuple=True)
-        values = np.tile(np.asarray(shares, dtype=np.float64), (len(row), 1))
-        some = (coalition > 0).nonzero()[:, 0]
+        rows = CoalitionRows.of(tuple(self.encoded), self.present.numpy())
+        window, members = torch.from_numpy(rows.window), torch.from_numpy(rows.members[rows.coalition])
+        values = np.tile(np.asarray(shares, dtype=np.float64), (len(window), 1))
+        some = np.flatnonzero(rows.coalition)
         for at in range(0, len(some), BATCH):
             part = some[at : at + BATCH]
-            values[part.numpy()] = softmax(self.decide(row[part], members[coalition[part]]).logits)
-        called = ["+".join(m for m, inside in zip(names, part, strict=True) if inside) for part in members.tolist()]
-        table = index.iloc[np.repeat(row.numpy(), len(classes))].reset_index(drop=True)
-        table["class"] = np.tile(np.array(classes, dtype=object), len(row))
-        table["coalition"] = np.repeat(np.array(called, dtype=object)[coalition.numpy()], len(classes))
-        return table.assign(value=log_probabilities(values).ravel())
+            values[part] = softmax(self.decide(window[part], members[part]).logits)
+        return rows.table(index, classes, values)
 
 
 def softmax(logits: Tensor) -> np.ndarray:

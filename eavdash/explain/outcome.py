@@ -48,12 +48,9 @@ def outcome(by: Decided, recorded: Mapping[str, Encoded], encoded: Mapping[str, 
     classes, stage = by.info.classes, by.info.stage
     present = torch.stack([part.present for part in encoded.values()], dim=1).cpu()  # (W, M)
     rows = present.any(dim=1).nonzero()[:, 0]
-    found = {m: _filled(softmax(part.logits), part.present.cpu().numpy()) for m, part in encoded.items() if m != stage}
+    found = {m: _filled(softmax(part.logits), part.present.cpu().numpy()) for m, part in encoded.items()}
     game, attention = None, None
-    if by.model.fusion is None:
-        only = encoded[stage]
-        found[stage] = _filled(softmax(only.logits), only.present.cpu().numpy())
-    else:
+    if by.model.fusion is not None:  # without one the only encoder decides, whose stage is its modality
         before = torch.stack([part.present for part in recorded.values()], dim=1).cpu()
         parts = {m: Encoded(p.tokens[rows], p.mask[rows], p.logits[rows]) for m, p in encoded.items()}
         game = Game(by.model.fusion, parts, before[rows], present[rows], by.means)

@@ -12,14 +12,12 @@ import numpy as np
 import torch
 
 from eavdash.config.convert import recorded_config
-from eavdash.data.segments import segment
-from eavdash.data.video.crops import crop_boxes
 from eavdash.explain.baselines import kind_for
 from eavdash.explain.explanation import Explanation
-from eavdash.explain.fused import FusedModel, encoder_runs, load_fused_model
+from eavdash.explain.fused import FusedModel, load_fused_model
 from eavdash.explain.method_registry import METHODS
 from eavdash.explain.pointing import Axes, Pointing, point, point_frequency
-from eavdash.explain.recordings import trial_row
+from eavdash.explain.recordings import places_of, trial_row
 from eavdash.explain.spectrum import by_frequency, frequencies
 from eavdash.explain.training_windows import TrainingWindows, training_windows
 from eavdash.explain.truth import Truth
@@ -85,15 +83,15 @@ class PlantedPoints:
         return Axes(times, made.channels, made.frequencies.get(modality, np.zeros(0)), crops)
 
     def _crops(self, made: Explanation) -> np.ndarray:
-        """Return where in the frame the pictures of a trial are: (W, F, 4), NaN where none was recorded."""
+        """Return where in the frame the pictures of a trial are: (W, F, 4), NaN where none was recorded.
+
+        Files of earlier versions lack the places; the face is followed in the video again for them.
+        """
+        if made.crops is not None:
+            return made.crops
         run = self._study.run(made.run)
-        row = trial_row(self._study, recorded_config(run.config()), made.subject, made.trial).iloc[0]
-        vision = recorded_config(encoder_runs(self._study, run)["vision"].config()).vision
-        times = made.times["vision"]
-        found, known = np.full((*times.shape, 4), np.nan), np.isfinite(times)
-        start = segment(row, "video")[0] or 0.0
-        found[known] = crop_boxes(str(row["video"]), [start + time for time in times[known].tolist()], vision)
-        return found
+        row = trial_row(self._study, recorded_config(run.config()), made.subject, made.trial)
+        return places_of(self._study, run, row, made.times["vision"])
 
 
 def _spectrum(made: Explanation, difference: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ time, electrode x time over :data:`SECONDS`, electrode x frequency over :data:`H
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -65,30 +65,14 @@ def point(
 
     Maps: vision (W, F, H, W), audio (W, L, mel), eeg (W, C, T). Nothing of EEG that lacks all planted electrodes.
     """
-    maps = [values] if control is None else [values, control]
-    measured = (_MEASURES[modality](np.asarray(each, dtype=np.float64), axes, planted) for each in maps)
-    return tuple(_pointing(modality, several, noise) for several in zip(*measured, strict=True))
+    return _point(modality, _MEASURES[modality], values, axes, planted, control, noise)
 
 
 def point_frequency(
     spectrum: np.ndarray, axes: Axes, planted: Planted, control: np.ndarray | None = None, noise: bool = False
 ) -> tuple[Pointing, ...]:
     """The same of EEG by frequency, (W, C, bin) with ``axes.frequencies`` (bin,): the highest electrode x frequency."""
-    if not set(planted.where) & set(axes.channels):
-        return ()
-    cell = (axes.frequencies / HERTZ).astype(int)
-    centres = (np.arange(cell.max() + 1) + 0.5) * HERTZ
-    target = np.zeros((len(axes.channels), len(centres)), dtype=bool)
-    for row, channel in enumerate(axes.channels):
-        if channel in planted.where:
-            low, high = planted.where[channel]
-            target[row] = (centres >= low) & (centres <= high)
-    measured = []
-    for each in [spectrum] if control is None else [spectrum, control]:
-        cells = np.zeros(target.shape)
-        np.add.at(cells.T, cell, each.sum(axis=0, dtype=np.float64).T)
-        measured.append(("electrode x frequency", cells, target))
-    return (_pointing("eeg", measured, noise),)
+    return _point("eeg", _eeg_frequency, spectrum, axes, planted, control, noise)
 
 
 def table(points: Iterable[Pointing]) -> pd.DataFrame:
@@ -116,6 +100,20 @@ def table(points: Iterable[Pointing]) -> pd.DataFrame:
 _Measured = tuple[str, np.ndarray, np.ndarray]  # measure, map, True where a hit is
 
 
+def _point(
+    modality: str,
+    measures: Callable[[np.ndarray, Axes, Planted], Iterator[_Measured]],
+    values: np.ndarray,
+    axes: Axes,
+    planted: Planted,
+    control: np.ndarray | None,
+    noise: bool,
+) -> tuple[Pointing, ...]:
+    maps = [values] if control is None else [values, control]
+    measured = (measures(np.asarray(each, dtype=np.float64), axes, planted) for each in maps)
+    return tuple(_pointing(modality, several, noise) for several in zip(*measured, strict=True))
+
+
 def _pointing(modality: str, measured: Iterable[_Measured], noise: bool) -> Pointing:
     """Look up the highest value of a map, and of its control; cells that are NaN count for nothing."""
     hits = []
@@ -138,6 +136,21 @@ def _eeg(values: np.ndarray, axes: Axes, planted: Planted) -> Iterator[_Measured
     yield "electrode", np.where(np.isfinite(axes.times)[:, None], values, 0).sum(axis=(0, 2)), here
     cells, times = _by_time(values.transpose(0, 2, 1), axes.times, SECONDS)
     yield "electrode x time", cells, _inside(times, planted)[:, None] & here
+
+
+def _eeg_frequency(values: np.ndarray, axes: Axes, planted: Planted) -> Iterator[_Measured]:
+    if not set(planted.where) & set(axes.channels):
+        return
+    cell = (axes.frequencies / HERTZ).astype(int)
+    centres = (np.arange(cell.max() + 1) + 0.5) * HERTZ
+    target = np.zeros((len(axes.channels), len(centres)), dtype=bool)
+    for row, channel in enumerate(axes.channels):
+        if channel in planted.where:
+            low, high = planted.where[channel]
+            target[row] = (centres >= low) & (centres <= high)
+    cells = np.zeros(target.shape)
+    np.add.at(cells.T, cell, values.sum(axis=0).T)
+    yield "electrode x frequency", cells, target
 
 
 def _vision(values: np.ndarray, axes: Axes, planted: Planted) -> Iterator[_Measured]:

@@ -101,8 +101,12 @@ def crops_of(study: StudyDir, run: RunDir, row: pd.DataFrame, windows: WindowSet
     """
     if windows.kind == TABLE:
         return None
+    return places_of(study, run, row, times_of(windows))
+
+
+def places_of(study: StudyDir, run: RunDir, row: pd.DataFrame, times: np.ndarray) -> np.ndarray:
+    """Return the box of the picture at each of the ``times`` (window, frame) of a trial, as :func:`crops_of` does."""
     vision = recorded_config(encoder_runs(study, run)["vision"].config()).vision
-    times = times_of(windows)
     found, known = np.full((*times.shape, 4), np.nan), np.isfinite(times)
     start = segment(row.iloc[0], COLUMN["vision"])[0] or 0.0
     found[known] = crop_boxes(str(row[COLUMN["vision"]].iloc[0]), (start + times[known]).tolist(), vision)

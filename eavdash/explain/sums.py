@@ -6,7 +6,6 @@ earlier versions, which lack the sums. What was read of a file is kept until the
 
 from __future__ import annotations
 
-import zipfile
 from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,12 +15,12 @@ import numpy as np
 import pandas as pd
 
 from eavdash.errors import EavdashError, IntegrityError
+from eavdash.explain.arrays import open_arrays
 from eavdash.explain.method_registry import METHODS
 from eavdash.explain.records import ExplanationDocument, StoredExplanation
 from eavdash.results.tables import problem_of
 from eavdash.store import RunDir, StudyDir
 from eavdash.store.record import read_record
-from eavdash.store.regular import open_regular
 
 COLUMNS = ("run", "subject", "trial", "class", "modality", "value")
 _REMEDY = "delete the file and explain the trial again"
@@ -106,12 +105,9 @@ def _of_arrays(file: Path, windows: int) -> dict[str, float]:
     """Sum the attributions of an explanation of an earlier version; none if its arrays were deleted."""
     if not file.exists():
         return {}
-    try:
-        with open_regular(file) as source, np.load(source, allow_pickle=False) as stored:
-            names = [name for name in stored.files if name.startswith("attributions.")]
-            return {n.partition(".")[2]: float(stored[n].sum(dtype=np.float64) / max(windows, 1)) for n in names}
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise IntegrityError.at(file, expected="arrays", found=str(error), remedy=_REMEDY) from error
+    with open_arrays(file, _REMEDY) as stored:
+        names = [name for name in stored.files if name.startswith("attributions.")]
+        return {n.partition(".")[2]: float(stored[n].sum(dtype=np.float64) / max(windows, 1)) for n in names}
 
 
 def _adds_up(method: str) -> bool:

@@ -49,8 +49,8 @@ def _mean(
         for first in range(0, len(here), _BATCH):
             rows = here[first : first + _BATCH]
             x, mask = encoder_input(windows, rows, device)
-            found = people.tensors(people.places(windows.index["subject"].iloc[rows])) if len(people) else ()
-            out = model.encoders[modality](x, mask, **people.keyword([each.to(device) for each in found]))
+            places = people.places(windows.index["subject"].iloc[rows])
+            out = model.encode(modality, x, mask, dict(zip(people.values, people.tensors(places), strict=True)))
             total = total + out.tokens[out.mask].double().sum(dim=0)
             count += int(out.mask.sum())
     if not count:

@@ -113,15 +113,13 @@ class TrialEncoder:
         """Run the encoder of a modality on windows of a subject."""
         name = windows.modality
         self.ran.append(name)
-        person = dict(self.model.people.get(name, {}))
+        person = None
         if subject != self.subject:
-            people = read_people(encoder_runs(self.study, self.run)[name])
-            person = dict(zip(people.values, people.tensors(people.places([subject])), strict=True))
+            person = read_people(encoder_runs(self.study, self.run)[name]).of(subject)
         parts = []
         for first in range(0, len(windows), _BATCH):
             x, mask = encoder_input(windows, slice(first, first + _BATCH), self.device)
-            own = {key: value.to(x.device).expand(len(x), *value.shape[1:]) for key, value in person.items()}
-            parts.append(self.model.encoders[name](x, mask, **({"person": own} if own else {})))
+            parts.append(self.model.encode(name, x, mask, person))
         at = {number: place for place, number in enumerate(self.spans)}
         places = torch.tensor([at[int(n)] for n in windows.index["window"]], device=self.device)
 

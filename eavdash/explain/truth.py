@@ -49,11 +49,6 @@ class Truth:
         """True if what the modality shows is unrelated to the label in all trials of the subject."""
         return not self.reliability[subject][modality]
 
-    def evidence(self, subject: str, trial: str, modality: str, emotion: str) -> Planted | None:
-        """Return what the modality shows of this emotion in the trial; None if it shows another one, or is noise."""
-        found = self.expressed(subject, trial, modality)
-        return None if found is None or found.emotion != emotion or self.is_noise(subject, modality) else found
-
 
 def read_truth(path: Path) -> Truth:
     """Read a demo's truth.json.

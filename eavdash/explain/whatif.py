@@ -88,7 +88,7 @@ class TrialSession:
         self._check(changes)
         with reproducible(self.device, threads=1), torch.no_grad():
             before = self.encoder.encoded()
-            first = outcome(self, before, before)
+            first, reproduced = self._before
             self.encoder.ran.clear()
             after = self.encoder.encoded(changes)
             lost = [n for n, some in zip(self.spans, _any_present(after), strict=True) if not some]
@@ -115,7 +115,7 @@ class TrialSession:
             after=second,
             encoders_run=tuple(self.encoder.ran),
             notes=self._notes(changes, lost),
-            reproduction=self._reproduction(first),
+            reproduction=reproduced,
             seconds=round(time.monotonic() - began, 3),
         )
 
@@ -132,6 +132,13 @@ class TrialSession:
         if self.model.fusion is None or not needs_means(self.model.fusion):
             return {}
         return training_means(self.study, self.run, self.model, self.device)
+
+    @cached_property
+    def _before(self) -> tuple[Outcome, float | None]:
+        """The decision from the recordings as they are, and how far it is from the run's predictions."""
+        encoded = self.encoder.encoded()
+        found = outcome(self, encoded, encoded)
+        return found, self._reproduction(found)
 
     @cached_property
     def _rows(self) -> pd.DataFrame:

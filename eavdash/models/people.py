@@ -48,6 +48,10 @@ class People:
         """Return each statistic (window, ...) of the people at ``places``."""
         return tuple(value[places] for value in self.values.values())
 
+    def of(self, subject: str) -> dict[str, Tensor]:
+        """Return the statistics of one person by name, (1, ...) each."""
+        return dict(zip(self.values, self.tensors(self.places([subject])), strict=True))
+
     def keyword(self, tensors: Sequence[Tensor]) -> dict[str, Any]:
         """Return the argument ``person`` of an encoder for what :meth:`tensors` returned; empty if nobody is scaled."""
         return {"person": dict(zip(self.values, tensors, strict=True))} if self.values else {}

@@ -26,6 +26,7 @@ import pandas as pd
 
 from eavdash.config.choices import MODALITIES
 from eavdash.errors import EavdashError, IntegrityError
+from eavdash.results.coalition_table import coalition_name
 from eavdash.results.tables import problem_of, read_table
 from eavdash.store import RunDir, StudyDir
 
@@ -198,7 +199,10 @@ def waterfall(table: pd.DataFrame, run: str, subject: str, trial: str, label: st
     dividends = games.dividends().mean(axis=0)
     seen = int(np.bitwise_or.reduce(games.present))
     order = [s for s in sorted(range(1, len(dividends)), key=lambda s: (games.sizes[s], s)) if s & ~seen == 0]
-    steps = [("base", float(dividends[0])), *((_name(games.modalities, s), float(dividends[s])) for s in order)]
+    steps = [
+        ("base", float(dividends[0])),
+        *((coalition_name(games.modalities, s), float(dividends[s])) for s in order),
+    ]
     steps.append(("decision", float(games.worth[:, -1].mean())))
     shapley = {
         name: float(games.sums(1 << number, np.maximum(games.sizes, 1)).mean())
@@ -272,10 +276,6 @@ def _games(table: pd.DataFrame) -> _Games:
     if not np.isfinite(worth).all():
         raise ValueError("a window with missing ones, or numbers that are not finite")
     return _Games(keys, modalities, present, worth)
-
-
-def _name(modalities: Sequence[str], coalition: int) -> str:
-    return "+".join(m for number, m in enumerate(modalities) if coalition >> number & 1)
 
 
 def _in_order(parts: Sequence[pd.DataFrame], columns: Sequence[str]) -> pd.DataFrame:

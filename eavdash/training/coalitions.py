@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from eavdash.errors import IntegrityError
 from eavdash.models.absence import needs_means
 from eavdash.models.fusion import Fusion
-from eavdash.results.decision import log_probabilities
+from eavdash.results.coalition_table import CoalitionRows
 from eavdash.store.atomic import write_atomic
 from eavdash.store.documents import CoalitionReport
 from eavdash.training import evaluate
@@ -143,23 +143,18 @@ def coalition_table(mixing: Mixing, classes: Sequence[str]) -> pd.DataFrame:
     ``coalition``: the modalities joined by ``+``; the value of the empty one is the log of the class shares of the
     training trials. Values are float32 natural logarithms, at least log(1e-12) as in the decision of a trial.
     """
-    count = len(mixing.modalities)
     windows = torch.as_tensor(mixing.tested, dtype=torch.int64)
-    members = torch.arange(2**count)[:, None].bitwise_and(2 ** torch.arange(count)).bool()  # (coalition, modality)
-    allowed = (mixing.present[windows][:, None] | ~members).all(dim=2)  # (window, coalition)
-    row, coalition = allowed.nonzero(as_tuple=True)
-    at = torch.where(members[coalition], windows[row][:, None], -1)
+    rows = CoalitionRows.of(mixing.modalities, mixing.present[windows].numpy())
+    tested = windows[torch.from_numpy(rows.window)]
+    at = torch.where(torch.from_numpy(rows.members[rows.coalition]), tested[:, None], -1)
     # A modality that was not recorded is masked in its window: the fusion's own treatment of missing recordings.
-    at = torch.where(mixing.present[windows[row]], at, windows[row][:, None])
-    values = np.tile(majority(mixing.joined.index, classes).windows[:1], (len(row), 1))
-    some = coalition > 0
+    at = torch.where(mixing.present[tested], at, tested[:, None])
+    values = np.tile(majority(mixing.joined.index, classes).windows[:1], (len(tested), 1))
+    some = rows.coalition > 0
     if some.any():
-        values[some.numpy()] = mixing.probabilities(at[some])
-    names = ["+".join(m for m, inside in zip(mixing.modalities, part, strict=True) if inside) for part in members]
-    table = mixing.joined.index[list(KEYS)].iloc[np.repeat(windows[row].numpy(), len(classes))].reset_index(drop=True)
-    table["class"] = np.tile(np.array(classes, dtype=object), len(row))
-    table["coalition"] = np.repeat(np.array(names, dtype=object)[coalition.numpy()], len(classes))
-    return table.assign(value=log_probabilities(values).ravel().astype(np.float32))
+        values[some] = mixing.probabilities(at[some])
+    table = rows.table(mixing.joined.index[list(KEYS)].iloc[windows.numpy()], classes, values)
+    return table.astype({"value": np.float32})
 
 
 def reproduction(table: pd.DataFrame, tested: pd.DataFrame, classes: Sequence[str]) -> float:

@@ -63,9 +63,10 @@ def test_exact_on_a_linear_function_for_any_number_of_steps() -> None:
     def linear(a: Tensor, b: Tensor, fixed: Tensor) -> Tensor:
         return a @ weights[0].T + b @ weights[1].T + fixed
 
-    found = along_path(linear, inputs, baselines, (torch.ones(1, 1),), 2, steps=2, batch=1)
-    for value, x, base, w in zip(found, inputs, baselines, weights, strict=True):
+    found, gradients = along_path(linear, inputs, baselines, (torch.ones(1, 1),), 2, steps=2, batch=1)
+    for value, gradient, x, base, w in zip(found, gradients, inputs, baselines, weights, strict=True):
         assert torch.allclose(value, w[2] * (x - base), atol=1e-5)
+        assert torch.allclose(gradient, w[2][None], atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", FUSIONS)

@@ -58,6 +58,14 @@ def test_maps_of_another_method_or_without_checks_are_not_alike(study: StudyDir)
     assert "this study" not in estimate(study, run, METHOD).basis
 
 
+def test_maps_of_attention_are_alike_although_they_are_never_checked(study: StudyDir) -> None:
+    run = study.run("s01-fusion")
+    stored(run, 10.0, "1", "attention_rollout", checked=False)
+    for receipts in (True, False):
+        found = estimate(study, run, "attention_rollout", receipts=receipts)
+        assert found == MapEstimate(10.0, "the last 1 such map of this run")
+
+
 def test_then_other_runs_of_the_study_and_studies_with_the_same_encoders(study: StudyDir, tmp_path: Path) -> None:
     other = make_study(tmp_path, "other", subjects=("1",))
     stored(other.run("s01-fusion"), 70.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +23,14 @@ from eavdash.config.presets import preset
 from eavdash.config.schema import Selection
 from eavdash.data.audio.front_ends import voice_hertz
 from eavdash.errors import IntegrityError, UsageError
+from eavdash.explain import compute, recordings
 from eavdash.explain.choose import testing_run as run_testing
 from eavdash.explain.explanation import Explanation, load_explanation, stored_explanations
 from eavdash.explain.method_registry import METHODS
+from eavdash.explain.planted_points import PlantedPoints
 from eavdash.explain.question import METHOD, Question
 from eavdash.explain.trial import explain_trial, find_explanation
+from eavdash.explain.truth import Truth
 from eavdash.models.packaged import voice_weights
 from eavdash.models.tensorfiles import read_tensors
 from eavdash.store import RunDir, StudyDir
@@ -263,9 +267,28 @@ def test_every_other_method_is_computed_stored_and_opened(
         assert names == ["deletion", "insertion", "stability", "sensitivity"]
 
 
+def test_maps_that_are_not_checked_read_no_training_windows(
+    study: StudyDir, explanation: Explanation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compute, "training_windows", lambda *_: pytest.fail("read for checks that are not made"))
+    made = explain_trial(study, "1", explanation.trial, method="electrode_attention")
+    assert made.receipts.checks == ()
+
+
 def test_a_method_that_cannot_read_the_encoder_is_refused(study: StudyDir, explanation: Explanation) -> None:
     with fails(UsageError, where="method", found="this decision has eeg eegformer", remedy="choose another method"):
         explain_trial(study, "1", explanation.trial, method="attention_rollout", stage="eeg")
+
+
+def test_the_places_of_pictures_are_read_from_the_file_and_found_again_for_earlier_ones(
+    study: StudyDir, explanation: Explanation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    points = PlantedPoints(study, Truth({}, {}))
+    again = points._crops(replace(explanation, crops=None))
+    monkeypatch.setattr(recordings, "crop_boxes", lambda *_: pytest.fail("the video is read once more"))
+    stored = points._crops(explanation)
+    assert np.isfinite(stored).any()
+    assert stored == pytest.approx(again, abs=1e-6, nan_ok=True)
 
 
 def test_training_windows_are_read_alone_where_the_cache_was_cleared(study: StudyDir, explanation: Explanation) -> None:

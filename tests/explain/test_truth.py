@@ -26,22 +26,20 @@ def write(folder: Path, seed: int = 0, subjects: tuple[int, ...] = (1, 2), **cha
     return path
 
 
-def test_it_tells_the_evidence(tmp_path: Path) -> None:
+def test_it_tells_what_is_expressed(tmp_path: Path) -> None:
     found = read_truth(write(tmp_path))
     assert len(found.planted) == 400
     for trial in plan_subject(0, 1, SMALL).trials:
         for modality, shown in trial.expressions.items():
             marks = set(MARKERS[modality](shown.emotion)["place"])
             expressed = found.expressed("1", str(trial.number), modality)
-            evidence = found.evidence("1", str(trial.number), modality, shown.emotion)
             assert (expressed is None) == (not marks)
             assert found.is_noise("1", modality) == (modality == "eeg")
-            assert evidence == (None if modality == "eeg" else expressed)
             if expressed:
                 assert (expressed.start, expressed.stop) == (shown.start, shown.stop)
+                assert expressed.emotion == shown.emotion
                 assert set(expressed.where) == marks
-            assert found.evidence("1", str(trial.number), modality, "Boredom") is None
-    assert found.evidence("9", "1", "eeg", "Anger") is None
+    assert found.expressed("9", "1", "eeg") is None
 
 
 @pytest.mark.parametrize("damage", ["{", "[]", "{}", '{"trials": 3}', '{"trials": [7], "reliability": {}}'])

@@ -15,10 +15,11 @@ from test_explain_trial import train, trials_tested_by
 from eavdash.cli.main import main
 from eavdash.config.choices import MODALITIES
 from eavdash.errors import EavdashError, UsageError
-from eavdash.explain import whatif_worker
+from eavdash.explain import whatif, whatif_worker
 from eavdash.explain.changes.base import Change
 from eavdash.explain.changes.registry import changes_of
 from eavdash.explain.game import Game
+from eavdash.explain.outcome import outcome
 from eavdash.explain.whatif import TrialSession, what_if
 from eavdash.explain.whatif_record import Outcome, WhatIf
 from eavdash.results import shapley
@@ -104,6 +105,15 @@ def test_a_fusion_that_knows_no_absence_gets_the_training_means(data: Path) -> N
     study = train(data, "means", data.parents[1] / "checkpoints", ("fusion.kind=concat", "fusion.modality_dropout=0"))
     run = study.run("s01-fusion")
     agrees_with_file(what_if(study, "1", one_tested(run), asked("drop eeg")), run, "eeg")
+
+
+def test_the_decision_before_is_made_once(session: TrialSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = session.ask(asked("drop eeg"))
+    decided = []
+    monkeypatch.setattr(whatif, "outcome", lambda *of: decided.append(of) or outcome(*of))
+    second = session.ask(asked("drop audio"))
+    assert len(decided) == 1
+    assert (second.before, second.reproduction) == (first.before, first.reproduction)
 
 
 def test_a_swap_with_itself_changes_nothing(session: TrialSession) -> None:
@@ -203,8 +213,9 @@ def test_a_swap_with_a_training_trial_is_noted(session: TrialSession, run: RunDi
     assert any("trained on" in note for note in session.ask(asked(f"swap eeg={trained}")).notes)
 
 
-def test_the_game_sees_a_planted_mistake(session: TrialSession, run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_game_sees_a_planted_mistake(study: StudyDir, run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
     """A game that forgets to mask what is outside a coalition is caught by the comparison with shapley.parquet."""
+    session = TrialSession(study, run, "1", one_tested(run))
     decide = Game.decide
     monkeypatch.setattr(Game, "decide", lambda self, rows, members: decide(self, rows, torch.ones_like(members)))
     with pytest.raises(AssertionError):

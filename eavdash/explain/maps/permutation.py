@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -57,13 +57,8 @@ def compare_classes(
     tested = sum(1 for each in found.values() if each.exchanged)
     shape = maps.shape[1:]
     return {
-        name: MapTest(
-            each.difference.reshape(shape),
-            np.minimum(1.0, each.p * tested).reshape(shape),
-            each.subjects,
-            each.trials,
-            each.exchanged,
-            each.too_few,
+        name: replace(
+            each, difference=each.difference.reshape(shape), p=np.minimum(1.0, each.p * tested).reshape(shape)
         )
         for name, each in found.items()
     }

@@ -5,9 +5,7 @@ In: a :class:`StudyMaps`, or the stage, method and baseline. Out: its files, or 
 
 from __future__ import annotations
 
-import io
 import math
-import zipfile
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -15,11 +13,9 @@ import numpy as np
 import pandas as pd
 from pydantic import ConfigDict, Field
 
-from eavdash.errors import IntegrityError
+from eavdash.explain.arrays import check_arrays, open_arrays, write_arrays
 from eavdash.store import StudyDir
-from eavdash.store.atomic import sha256, write_atomic
 from eavdash.store.record import FIRST, FromList, Part, Record, Texts, Whole, read_record, write_record
-from eavdash.store.regular import open_regular
 
 #: ``scalp`` is ``eeg`` summed over time.
 VIEWS = ("vision", "audio", "scalp", "eeg")
@@ -152,10 +148,8 @@ def save_maps(study: StudyDir, made: StudyMaps) -> None:
     document = made.document
     arrays_file, json_file = study.maps_files(document.stage, document.method, document.baseline)
     by_view = {f"{kind}.{view}": v for kind in ("sums", "counts", "p") for view, v in getattr(made, kind).items()}
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, places=made.places, hertz=made.hertz, face=made.face, **by_view)
-    write_atomic(arrays_file, lambda file: file.write(buffer.getbuffer()))
-    write_record(json_file, document.replace(arrays=sha256(arrays_file)))
+    checksum = write_arrays(arrays_file, {"places": made.places, "hertz": made.hertz, "face": made.face, **by_view})
+    write_record(json_file, document.replace(arrays=checksum))
 
 
 def load_maps(study: StudyDir, stage: str, method: str, baseline: str) -> StudyMaps | None:
@@ -172,16 +166,7 @@ def load_maps(study: StudyDir, stage: str, method: str, baseline: str) -> StudyM
         run = study.run(name)
         if not run.status_file.exists() or run.status().checksums.get("model.safetensors", checksum) != checksum:
             return None
-    with IntegrityError.from_os(arrays_file, expected="a file that can be read", remedy=REMEDY):
-        found = sha256(arrays_file)
-    if found != document.arrays:
-        expected = f"the checksum in {json_file.name}"
-        raise IntegrityError.at(arrays_file, expected=expected, found="a different checksum", remedy=REMEDY)
-    try:
-        with open_regular(arrays_file) as file, np.load(file, allow_pickle=False) as stored:
-            parts = {
-                kind: {view: stored[f"{kind}.{view}"] for view in document.views} for kind in ("sums", "counts", "p")
-            }
-            return StudyMaps(document, **parts, places=stored["places"], hertz=stored["hertz"], face=stored["face"])
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise IntegrityError.at(arrays_file, expected="arrays", found=str(error), remedy=REMEDY) from error
+    check_arrays(arrays_file, document.arrays, json_file, REMEDY)
+    with open_arrays(arrays_file, REMEDY) as stored:
+        parts = {kind: {view: stored[f"{kind}.{view}"] for view in document.views} for kind in ("sums", "counts", "p")}
+        return StudyMaps(document, **parts, places=stored["places"], hertz=stored["hertz"], face=stored["face"])

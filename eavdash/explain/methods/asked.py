@@ -68,13 +68,3 @@ class Asked:
         lower = sum(float(self.output.of(each.fused.logits)[0]) for each in begun) / len(begun)
         total = sum(float(each.double().sum()) for each in values.values())
         return Completeness(reached, lower, total), begun
-
-
-def one_colour(x: Tensor) -> Tensor:
-    """Sum pictures (B, F, 3, H, W) over the colours; other tensors stay as they are."""
-    return x.sum(dim=2) if x.ndim == 5 else x
-
-
-def is_signal(modality: str, x: Tensor, mask: Tensor) -> bool:
-    """Return True for EEG of samples (B, C, T), whose attributions have a spectrum; False for tables of features."""
-    return modality == "eeg" and x.shape[2] == mask.shape[1]

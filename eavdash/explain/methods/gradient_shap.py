@@ -14,8 +14,8 @@ import torch
 from captum.attr import GradientShap
 from torch import Tensor
 
-from eavdash.explain.attributions import Attributed
-from eavdash.explain.methods.asked import Asked, is_signal, one_colour
+from eavdash.explain.attributions import Attributed, is_signal, one_colour
+from eavdash.explain.methods.asked import Asked
 from eavdash.explain.spectrum import by_frequency
 
 #: Random points for each point of the quadrature that integrated gradients begin with.

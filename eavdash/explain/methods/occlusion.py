@@ -17,8 +17,8 @@ import torch
 from captum.attr import FeatureAblation
 from torch import Tensor
 
-from eavdash.explain.attributions import Attributed
-from eavdash.explain.methods.asked import Asked, is_signal, one_colour
+from eavdash.explain.attributions import Attributed, is_signal, one_colour
+from eavdash.explain.methods.asked import Asked
 from eavdash.explain.receipts.cells import Cells
 from eavdash.explain.spectrum import band_parts
 from eavdash.models.base import EncoderOutput

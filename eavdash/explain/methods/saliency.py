@@ -10,8 +10,8 @@ from typing import cast
 
 from captum.attr import Saliency
 
-from eavdash.explain.attributions import Attributed
-from eavdash.explain.methods.asked import Asked, one_colour
+from eavdash.explain.attributions import Attributed, one_colour
+from eavdash.explain.methods.asked import Asked
 from eavdash.models.base import Encoder
 
 

@@ -32,11 +32,9 @@ def check_trial(
 ) -> tuple[Check, ...]:
     """Check the maps ``found`` of a trial's windows; ``training`` has windows of all modalities, or is None.
 
-    Maps of attention are not checked. Completeness is a promise of some methods only; magnitudes predict no change.
+    Completeness is a promise of some methods only; magnitudes predict no change.
     """
     kind = METHODS[method.name]
-    if not kind.attribution:
-        return ()
     left_out = OF_SUMS if not kind.signed else () if kind.complete else ("completeness",)
     return check_explanation(question_of(method, windows, found, output, training, seed), left_out)
 

@@ -10,10 +10,10 @@ import torch
 from linear_model import CLASSES, SHAPES, LinearEncoder, linear_model, window
 from torch import Tensor
 
-from eavdash.explain.attributions import Attributed, Output, Points
+from eavdash.explain.attributions import Attributed, Output, Points, one_colour
 from eavdash.explain.fused import FusedModel
 from eavdash.explain.method_registry import METHODS
-from eavdash.explain.methods.asked import Asked, one_colour
+from eavdash.explain.methods.asked import Asked
 from eavdash.explain.receipts.cells import Cells
 from eavdash.explain.spectrum import by_frequency, frequencies, in_bands
 from eavdash.models.fusion import Fusion, FusionOutput, Tensors
