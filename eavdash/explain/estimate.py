@@ -17,6 +17,7 @@ from pathlib import Path
 from eavdash.config.choices import MODALITIES
 from eavdash.config.convert import recorded_config, to_dict
 from eavdash.errors import EavdashError, IntegrityError
+from eavdash.explain.method_registry import METHODS
 from eavdash.explain.records import ExplanationDocument
 from eavdash.store import RunDir, StudyDir, studies
 from eavdash.store.record import read_record
@@ -48,8 +49,8 @@ class MapEstimate:
 
 
 def estimate(study: StudyDir, run: RunDir, method: str, *, receipts: bool = True, device: str = "cpu") -> MapEstimate:
-    """Return the estimate for a map of a run's decision; ``receipts``: with its checks."""
-    stage = run.config().stage
+    """Return the estimate for a map of a run's decision; ``receipts``: with its checks, which maps of attention lack."""
+    stage, receipts = run.config().stage, receipts and METHODS[method].attribution
     for runs, whose in _alike(study, run, stage):
         if taken := _last(runs, method, receipts):
             return MapEstimate(statistics.median(taken), f"the last {plural(len(taken), 'such map')} of {whose}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -121,6 +122,10 @@ def test_the_answer_names_numbers_and_what_is_left_out(tmp_path: Path) -> None:
     assert "described and not tested" in notes
     assert "share training data" in notes
     assert f"over {len(asked.secondary)} comparisons" in notes
+    assert asked.primary is not None
+    partly = replace(asked, primary=replace(asked.primary, trials_left_out=2, subjects_left_out=1))
+    left_out = "2 trials and 1 subject that only one of both has been tested on are left out."
+    assert comparisons.question_notes(partly, across=False)[0] == left_out
     few = question_of(make_study(tmp_path, "three", subjects=("1", "2", "3")))
     assert comparisons.verdict(few) == ""
     assert comparisons.primary_table(few)["p"].tolist() == ["–"]
