@@ -1,13 +1,13 @@
 """Figures as pictures (PNG, SVG) without a browser or a network: Plotly's bars, lines, points and maps by Matplotlib.
 
-In: a figure of :mod:`eavdash.report.figures` and what is to be burnt into its picture. Out: bytes. Bars, scatter and
-heat maps are drawn, on one pair of axes or several; that is all that these figures consist of. Positions, error bars,
-colours, categories and reference lines are those of the figure; hover texts are not in a picture.
+In: a figure of :mod:`eavdash.report.figures`, its texts escaped, and what is to be burnt into its picture. Out: bytes.
+Bars, scatter and heat maps are drawn, on one pair of axes or several; that is all that these figures consist of.
+Positions, error bars, colours, categories and reference lines are those of the figure; hover texts are not in a
+picture.
 """
 
 from __future__ import annotations
 
-import html
 import io
 from collections.abc import Sequence
 from typing import Any
@@ -16,6 +16,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from eavdash.report import theme
+from eavdash.report.figures.plain import plain_text
 
 _MARKERS = {"circle": "o", "diamond": "D", "diamond-open": "D", "x-thin-open": "x", "line-ew": "_", "line-ew-open": "_"}
 _DASHES = {"dash": "--", "dot": ":", "solid": "-"}
@@ -282,11 +283,6 @@ def _hex(colour: str) -> Any:
         return colour
     numbers = [float(part) for part in colour[colour.index("(") + 1 : -1].split(",")]
     return (*(n / 255 for n in numbers[:3]), *numbers[3:])
-
-
-def plain_text(text: Any) -> str:
-    """Return a text of a figure as a reader sees it; those of pages are escaped for Plotly."""
-    return html.unescape(str(text).replace("<br>", "\n"))
 
 
 def _wrapped(text: str, width: int) -> list[str]:
