@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 import pandas as pd
 
@@ -98,18 +99,26 @@ def read_table(run: RunDir, name: str, needed: Sequence[str], values: str) -> pd
         IntegrityError: it is missing, damaged, or lacks columns.
     """
     path = run.verify(name)
-    remedy = f"train the run again: eavdash retry {run.study.name} --run {run.name}"
-    try:
-        with open_regular(path) as source:
-            frame = pd.read_parquet(source)
-    except (OSError, ValueError) as error:
-        found = str(error).splitlines()[0].rstrip(".")
-        raise IntegrityError.at(path, expected="a parquet table", found=found, remedy=remedy) from error
+    frame = read_parquet(path, run.remedy)
     missing = [c for c in needed if c not in frame.columns]
     if missing or not any(re.fullmatch(re.sub("<[a-z]+>", ".+", values), c) for c in frame.columns):
         expected, found = f"the columns {', '.join(needed)} and {values}", f"no {', '.join(missing) or values}"
-        raise IntegrityError.at(path, expected=expected, found=found, remedy=remedy)
+        raise IntegrityError.at(path, expected=expected, found=found, remedy=run.remedy)
     return frame
+
+
+def read_parquet(path: Path, remedy: str) -> pd.DataFrame:
+    """Read a parquet file.
+
+    Raises:
+        IntegrityError: it cannot be read; its message ends with the ``remedy``.
+    """
+    try:
+        with open_regular(path) as source:
+            return pd.read_parquet(source)
+    except (OSError, ValueError) as error:
+        found = str(error).splitlines()[0].rstrip(".")
+        raise IntegrityError.at(path, expected="a parquet table", found=found, remedy=remedy) from error
 
 
 def problem_of(run: RunDir, error: EavdashError | KeyError) -> str:

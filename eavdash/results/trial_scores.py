@@ -95,13 +95,12 @@ def read_scores(run: RunDir, status: RunStatus, verify: bool = True) -> RunScore
         return from_predictions(run, run.config())
     if not _sources_as_recorded(run, status, sources, verify):
         return from_predictions(run, run.config())
-    remedy = _remedy(run)
     try:
         with open_regular(run.scores_file) as file:
             content = file.read()
         if (found := hashlib.sha256(content).hexdigest()) != expected:
             wanted, given = f"checksum {expected[:12]}", f"{found[:12]} (the file is damaged)"
-            raise IntegrityError.at(run.scores_file, expected=wanted, found=given, remedy=remedy)
+            raise IntegrityError.at(run.scores_file, expected=wanted, found=given, remedy=run.remedy)
         table = pq.ParquetFile(io.BytesIO(content)).read(use_threads=False)
         facts = json.loads(table.schema.metadata[_META])
         if facts["of"] != sources:
@@ -111,11 +110,13 @@ def read_scores(run: RunDir, status: RunStatus, verify: bool = True) -> RunScore
         return RunScores(table, unread, facts["stage"], (unit, fold, seed), _SOURCES[1] in sources)
     except FileNotFoundError:
         raise IntegrityError.at(
-            run.scores_file, expected="a file written by the run", found="none", remedy=remedy
+            run.scores_file, expected="a file written by the run", found="none", remedy=run.remedy
         ) from None
     except (OSError, ValueError, TypeError, KeyError, pa.ArrowException) as error:
         found = str(error).splitlines()[0].rstrip(".")
-        raise IntegrityError.at(run.scores_file, expected="a table of scores", found=found, remedy=remedy) from error
+        raise IntegrityError.at(
+            run.scores_file, expected="a table of scores", found=found, remedy=run.remedy
+        ) from error
 
 
 def from_predictions(run: RunDir, config: RunConfig) -> RunScores:
@@ -140,7 +141,7 @@ def _made(run: RunDir, rows: pd.DataFrame, beside: pd.DataFrame | None, config: 
     parts = [rows[rows["split"].isin(["test", "validation"])].assign(stage=stage)]
     if unknown := set(rows["predicted"]) - set(classes):
         where, expected = run.predictions_file, f"predictions among {', '.join(classes)}"
-        raise IntegrityError.at(where, expected=expected, found=min(unknown), remedy=_remedy(run))
+        raise IntegrityError.at(where, expected=expected, found=min(unknown), remedy=run.remedy)
     if beside is not None:
         parts.append(beside[(beside["split"] == "test") & (beside["stage"] != itself)])
     if stage != "fusion":
@@ -180,10 +181,6 @@ def _write(run: RunDir, made: RunScores, sources: dict[str, str]) -> None:
     facts: dict[str, Any] = {"of": sources, "unread": made.unread, "stage": made.stage, "scope": made.scope}
     table = made.table.replace_schema_metadata({_META: json.dumps(facts).encode()})
     write_atomic(run.scores_file, lambda file: pq.write_table(table, cast(Any, file), compression="none"))
-
-
-def _remedy(run: RunDir) -> str:
-    return f"train the run again: eavdash retry {run.study.name} --run {run.name}"
 
 
 def _sources(status: RunStatus) -> dict[str, str]:
