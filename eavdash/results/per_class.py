@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from eavdash.results.metrics import trial_weights
-from eavdash.results.paired import mean_interval
+from eavdash.results.paired import share_interval
 from eavdash.results.scored import STAGE_RANK
 from eavdash.results.tables import probability_labels
 
@@ -78,8 +78,7 @@ def recall_by_class(trials: pd.DataFrame) -> pd.DataFrame:
     out = []
     for (stage, label), group in found.groupby(["stage", "label"], sort=False):
         values = group["accuracy"].to_numpy(float)
-        low, high = mean_interval(values) if len(values) > 1 else (math.nan, math.nan)
-        ends = float(np.clip(low, 0, 1)), float(np.clip(high, 0, 1))
+        ends = share_interval(values)
         out.append((stage, label, float(values.mean()), *ends, len(values), int(group["n"].sum())))
     table = pd.DataFrame(out, columns=["stage", "label", "accuracy", "low", "high", "subjects", "n"])
     return table.sort_values(["stage"], key=lambda s: s.map(STAGE_RANK), kind="stable").reset_index(drop=True)
