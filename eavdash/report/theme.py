@@ -120,8 +120,3 @@ def figure(height: int, x: Mapping[str, Any], y: Mapping[str, Any], **layout: An
 def percent(value: float, digits: int = 0) -> str:
     """Return a fraction in per cent, such as ``63 %``; a dash for NaN."""
     return "–" if value != value else f"{100 * value:.{digits}f} %"
-
-
-def p_value(p: float) -> str:
-    """Return a p value as text; small ones as ``p < 0.001``."""
-    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"

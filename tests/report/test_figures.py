@@ -19,6 +19,7 @@ from eavdash.results import paper, subjects, tables
 from eavdash.results.comparisons import question_of
 from eavdash.results.paired import mean_interval
 from eavdash.results.statistics import chance_line, wilson
+from eavdash.text import p_value
 
 
 @pytest.fixture
@@ -211,7 +212,7 @@ def test_recordings() -> None:
 
 @pytest.mark.parametrize(("p", "text"), [(0.00001, "p < 0.001"), (0.0314, "p = 0.031")])
 def test_p_values_are_never_zero(p: float, text: str) -> None:
-    assert theme.p_value(p) == text
+    assert p_value(p) == text
 
 
 def test_legends_do_not_depend_on_labels() -> None:

@@ -13,7 +13,7 @@ from plotly.colors import qualitative
 
 from eavdash.report import theme
 from eavdash.results.representations import WAYS, Space
-from eavdash.text import natural_order
+from eavdash.text import natural_order, p_value
 
 #: Okabe & Ito's colours, then others that differ; after that they repeat with other symbols.
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#7A5C48", "#8A8A8A", *qualitative.Dark24)
@@ -65,7 +65,7 @@ def separations(spaces: Sequence[Space], names: dict[str, str]) -> go.Figure:
                     "size": 9,
                     "symbol": ["circle" if s.label_p < 0.05 else "circle-open" for s in found],
                 },
-                text=[theme.p_value(s.label_p) for s in found],
+                text=[p_value(s.label_p) for s in found],
                 hovertemplate=f"%{{y}}, {theme.label(kind)}: %{{x:.0f}} %, %{{text}}<extra></extra>",
             )
         )

@@ -16,7 +16,7 @@ import plotly.graph_objects as go
 
 from eavdash.report import theme
 from eavdash.results.paired import ALPHA
-from eavdash.text import plural
+from eavdash.text import p_value, plural
 
 if TYPE_CHECKING:
     from eavdash.explain.maps.record import StudyMaps, ViewTest
@@ -83,9 +83,9 @@ def answer(found: StudyMaps, view: str) -> list[str]:
         elif test.cells:
             order = np.argsort(np.where(np.isfinite(p), p, np.inf), axis=None, kind="stable")[: min(test.cells, _NAMED)]
             where = "; ".join(str(names.flat[i]) for i in order) + ("; …" if test.cells > _NAMED else ".")
-            said.append(f"{test.label} differs in {test.cells} of {p.size} cells ({theme.p_value(test.p)}): {where}")
+            said.append(f"{test.label} differs in {test.cells} of {p.size} cells ({p_value(test.p)}): {where}")
         else:
-            said.append(f"{test.label}: no cell differs ({theme.p_value(test.p)}).")
+            said.append(f"{test.label}: no cell differs ({p_value(test.p)}).")
     return said
 
 
