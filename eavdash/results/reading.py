@@ -16,6 +16,7 @@ from eavdash.config.choices import FUSIONS, STAGES
 from eavdash.errors import EavdashError, IntegrityError
 from eavdash.results.left_out import found_by
 from eavdash.store import RunDir, StudyDir
+from eavdash.store.documents import RunConfig
 from eavdash.store.regular import open_regular
 
 #: What a run of each stage may write into baselines.parquet, in the order of tables.
@@ -62,8 +63,7 @@ def predictions(
                 frames.append(own)
             if any(name in wanted for name in BESIDE[stage]) and run.baselines_file.exists():
                 rows = read_table(run, "baselines.parquet", (*NEEDED, "stage"), "p_<label>").assign(run=run.name)
-                itself = f"fusion:{config.config.get('fusion', {}).get('kind')}"  # it is no rival of the fusion
-                frames.append(rows[rows["stage"].isin(wanted) & (rows["stage"] != itself)])
+                frames.append(rivals(rows[rows["stage"].isin(wanted)], config))
                 if stage == "fusion":
                     fused.add(scope)
             if stage != "fusion" and own is not None and "majority" in wanted:
@@ -124,6 +124,12 @@ def read_parquet(path: Path, remedy: str) -> pd.DataFrame:
 def problem_of(run: RunDir, error: EavdashError | KeyError) -> str:
     """Return the message about a run whose files cannot be used."""
     return str(error) if isinstance(error, EavdashError) else f"{run.path}: {error} is missing."
+
+
+def rivals(rows: pd.DataFrame, config: RunConfig) -> pd.DataFrame:
+    """Return rows of a run's baselines.parquet without those of its own kind of fusion, which is no rival of itself."""
+    itself = f"fusion:{config.config.get('fusion', {}).get('kind')}"
+    return rows[rows["stage"] != itself]
 
 
 def majority(rows: pd.DataFrame) -> pd.DataFrame:

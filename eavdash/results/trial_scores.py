@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 from eavdash.errors import EavdashError, IntegrityError
 from eavdash.results.decision import mean_logs, normalised
 from eavdash.results.left_out import found_by
-from eavdash.results.reading import NEEDED, majority, probability_labels, read_table
+from eavdash.results.reading import NEEDED, majority, probability_labels, read_table, rivals
 from eavdash.store import RunDir
 from eavdash.store.atomic import sha256, write_atomic
 from eavdash.store.documents import RunConfig
@@ -137,13 +137,12 @@ def from_predictions(run: RunDir, config: RunConfig) -> RunScores:
 
 def _made(run: RunDir, rows: pd.DataFrame, beside: pd.DataFrame | None, config: RunConfig) -> RunScores:
     classes, stage = probability_labels(rows), config.stage
-    itself = f"fusion:{config.config.get('fusion', {}).get('kind')}"  # it is no rival of the fusion
     parts = [rows[rows["split"].isin(["test", "validation"])].assign(stage=stage)]
     if unknown := set(rows["predicted"]) - set(classes):
         where, expected = run.predictions_file, f"predictions among {', '.join(classes)}"
         raise IntegrityError.at(where, expected=expected, found=min(unknown), remedy=run.remedy)
     if beside is not None:
-        parts.append(beside[(beside["split"] == "test") & (beside["stage"] != itself)])
+        parts.append(rivals(beside[beside["split"] == "test"], config))
     if stage != "fusion":
         guess = majority(rows)
         parts.append(guess[guess["split"] == "test"])
