@@ -29,7 +29,6 @@ from eavdash.results.left_out import found_by
 from eavdash.results.reading import NEEDED, majority, probability_labels, read_table, rivals
 from eavdash.store import RunDir
 from eavdash.store.atomic import sha256, write_atomic
-from eavdash.store.documents import RunConfig
 from eavdash.store.regular import open_regular
 from eavdash.store.status import RunStatus
 
@@ -55,7 +54,7 @@ def write_scores(run: RunDir) -> None:
     found = {name: sha256(run.path / name) for name in _SOURCES if (run.path / name).exists()}
     rows = pd.read_parquet(run.predictions_file)
     beside = pd.read_parquet(run.baselines_file) if run.baselines_file.exists() else None
-    _write(run, _made(run, rows, beside, run.config()), found)
+    _write(run, _made(run, rows, beside), found)
 
 
 def add_scores(run: RunDir) -> bool:
@@ -68,7 +67,7 @@ def add_scores(run: RunDir) -> bool:
     if status.state != "done" or not status.checksums or run.scores_file.name in status.checksums or run.locked():
         return False
     try:
-        made = from_predictions(run, run.config())
+        made = from_predictions(run)
         if made.problem:
             raise IntegrityError(made.problem)
         _write(run, made, _sources(status))
@@ -91,10 +90,8 @@ def read_scores(run: RunDir, status: RunStatus, verify: bool = True) -> RunScore
     """
     sources = _sources(status)
     expected = status.checksums.get(run.scores_file.name)
-    if expected is None:
-        return from_predictions(run, run.config())
-    if not _sources_as_recorded(run, status, sources, verify):
-        return from_predictions(run, run.config())
+    if expected is None or not _sources_as_recorded(run, status, sources, verify):
+        return from_predictions(run)
     try:
         with open_regular(run.scores_file) as file:
             content = file.read()
@@ -104,7 +101,7 @@ def read_scores(run: RunDir, status: RunStatus, verify: bool = True) -> RunScore
         table = pq.ParquetFile(io.BytesIO(content)).read(use_threads=False)
         facts = json.loads(table.schema.metadata[_META])
         if facts["of"] != sources:
-            return from_predictions(run, run.config())
+            return from_predictions(run)
         unread = tuple((str(s), str(t)) for s, t in facts["unread"])
         unit, fold, seed = facts["scope"]
         return RunScores(table, unread, facts["stage"], (unit, fold, seed), _SOURCES[1] in sources)
@@ -119,7 +116,7 @@ def read_scores(run: RunDir, status: RunStatus, verify: bool = True) -> RunScore
         ) from error
 
 
-def from_predictions(run: RunDir, config: RunConfig) -> RunScores:
+def from_predictions(run: RunDir) -> RunScores:
     """Return the table as made of the prediction files, after their checksums; damaged baselines are left out.
 
     Raises:
@@ -132,11 +129,12 @@ def from_predictions(run: RunDir, config: RunConfig) -> RunScores:
             beside = read_table(run, _SOURCES[1], (*NEEDED, "stage"), "p_<label>")
     except IntegrityError as error:
         problem = str(error)
-    return replace(_made(run, rows, beside, config), problem=problem)
+    return replace(_made(run, rows, beside), problem=problem)
 
 
-def _made(run: RunDir, rows: pd.DataFrame, beside: pd.DataFrame | None, config: RunConfig) -> RunScores:
-    classes, stage = probability_labels(rows), config.stage
+def _made(run: RunDir, rows: pd.DataFrame, beside: pd.DataFrame | None) -> RunScores:
+    classes, config = probability_labels(rows), run.config()
+    stage = config.stage
     parts = [rows[rows["split"].isin(["test", "validation"])].assign(stage=stage)]
     if unknown := set(rows["predicted"]) - set(classes):
         where, expected = run.predictions_file, f"predictions among {', '.join(classes)}"
