@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 HERTZ_CELLS = 100  # of a map by frequency
 _COLUMNS = 600  # time steps of a spectrogram that are sent to the browser
 _HERTZ = (250, 500, 1000, 2000, 4000, 8000)  # labels of a mel axis
-#: Clear at 0, so that a light page stays light there, a dark one dark, and a spectrogram visible.
-_COLOURS = [[0, "rgba(5,113,176,0.95)"], [0.5, "rgba(160,160,160,0)"], [1, "rgba(202,0,32,0.95)"]]
 _GREY = np.array([138, 138, 138], np.uint8)
 
 
@@ -92,7 +90,7 @@ def colour_bar(scale: float, unit: str) -> go.Figure:
             x=[None],
             y=[None],
             mode="markers",
-            marker={"color": [0], "cmin": -scale, "cmax": scale, "colorscale": _COLOURS, "colorbar": bar},
+            marker={"color": [0], "cmin": -scale, "cmax": scale, "colorscale": theme.ATTRIBUTIONS, "colorbar": bar},
             hoverinfo="skip",
         )
     )
@@ -124,7 +122,7 @@ def logmel_overlay(shown: WindowMap, scale: float, unit: str, hertz: Sequence[fl
             y=bands,
             zmin=-scale,
             zmax=scale,
-            colorscale=_COLOURS,
+            colorscale=theme.ATTRIBUTIONS,
             colorbar=_bar(unit),
             text=[[name] * len(heat) for name in named],
             hovertemplate="%{x:.2f} s, %{text}: %{z:.2g}<extra></extra>",
@@ -157,7 +155,7 @@ def row_heat(shown: WindowMap, rows: Sequence[str], scale: float, unit: str) -> 
             y=list(rows),
             zmin=-scale,
             zmax=scale,
-            colorscale=_COLOURS,
+            colorscale=theme.ATTRIBUTIONS,
             colorbar=_bar(unit),
             hovertemplate="%{y} %{x:.2f} s: %{z:.2g}<extra></extra>",
         )
@@ -182,7 +180,7 @@ def frequency_heat(
             y=list(channels),
             zmin=-scale,
             zmax=scale,
-            colorscale=_COLOURS,
+            colorscale=theme.ATTRIBUTIONS,
             colorbar=_bar(unit),
             hovertemplate="%{y} %{x:.1f} Hz: %{z:.2g}<extra></extra>",
         )

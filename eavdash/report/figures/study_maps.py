@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 TITLES = {"scalp": "EEG: scalp", "eeg": "EEG: electrode and time", "audio": "Audio", "vision": "Vision"}
 UNIT = "% of the modality"
-_COLOURS = [[0, "rgba(5,113,176,0.95)"], [0.5, "rgba(160,160,160,0)"], [1, "rgba(202,0,32,0.95)"]]
 #: The same on a head, where an electrode without any attribution is still seen.
 _DOTS = [[0, "#0571b0"], [0.5, "#d9d9d9"], [1, "#ca0020"]]
 _FRAME = "#E69F00"  # seen on red, on blue, and on both themes
@@ -202,7 +201,7 @@ def _heat(
             y=y,
             zmin=-100 * full,
             zmax=100 * full,
-            colorscale=_COLOURS,
+            colorscale=theme.ATTRIBUTIONS,
             colorbar=_bar(),
             text=names,
             hovertemplate="%{text}: %{z:+.2f} %<extra></extra>",
