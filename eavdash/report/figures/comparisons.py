@@ -18,15 +18,20 @@ from eavdash.results.metrics import METRICS
 from eavdash.results.paired import ALPHA, Comparison, least_subjects
 from eavdash.text import natural_order, p_value, plural
 
-METHOD_NOTE = (
+_METHOD = (
     "Differences are the first stage minus the other, over the trials that both have been tested on; a trial is "
     "averaged over "
     "its seeds first. The interval is Student's. p: two-sided sign-flip permutation test of the mean over subjects, "
     "corrected "
-    "over all rows of this page's tables by Holm's method; the signed-rank p stands beside it, uncorrected. Effect: "
+    "over all rows of {tables} by Holm's method; the signed-rank p stands beside it, uncorrected. Effect: "
     "rank-biserial "
     "correlation, from -1 to 1."
 )
+
+
+def method_note(tables: str) -> str:
+    """Return how the comparisons are made; ``tables``: those over which p is corrected, in words."""
+    return _METHOD.format(tables=tables)
 
 
 def comparison_table(comparisons: Sequence[Comparison], metric: str = "accuracy") -> pd.DataFrame:
