@@ -8,8 +8,7 @@ from collections.abc import Callable, Sequence
 import pandas as pd
 
 from eavdash.cli import console
-from eavdash.cli.commands.chosen import study_of
-from eavdash.errors import UsageError
+from eavdash.cli.commands.chosen import study_of, tested_trials
 from eavdash.store.task import report_progress
 
 
@@ -24,13 +23,9 @@ def expressiveness(options: argparse.Namespace) -> int:
     """Measure the test trials, keep the measures with the study, and print their correlations with being right."""
     from eavdash.explain.expressiveness import measure
     from eavdash.results import expressiveness as kept
-    from eavdash.results import tables
 
     study = study_of(options)
-    trials = tables.trials(study)
-    if trials.empty:
-        where, remedy = f"study {study.name}", f"wait until one is done: eavdash status {study.name}"
-        raise UsageError.at(where, expected="a finished run with test trials", found="none", remedy=remedy)
+    trials = tested_trials(study)
     rows = measure(study, trials, report_progress)
     kept.save(study, rows)
     table = pd.DataFrame(rows, columns=[*kept.COLUMNS])

@@ -11,8 +11,8 @@ import pandas as pd
 
 from eavdash import store
 from eavdash.cli import console
-from eavdash.cli.commands.chosen import study_of
-from eavdash.errors import EavdashError, UsageError
+from eavdash.cli.commands.chosen import study_of, tested_trials
+from eavdash.errors import EavdashError
 from eavdash.store.task import report_progress
 
 if TYPE_CHECKING:
@@ -31,13 +31,9 @@ def add(command: Callable[..., argparse.ArgumentParser], parents: Sequence[argpa
 def representations(options: argparse.Namespace) -> int:
     """Write the representations of all finished runs and print what separates the trials; one that fails stops none."""
     from eavdash.results import representations as made
-    from eavdash.results import tables
 
     study = study_of(options)
-    trials = tables.trials(study)
-    if trials.empty:
-        where, remedy = f"study {study.name}", f"wait until one is done: eavdash status {study.name}"
-        raise UsageError.at(where, expected="a finished run with test trials", found="none", remedy=remedy)
+    trials = tested_trials(study)
     runs = made.represented(study, trials)
     before = None
     if not options.again:
