@@ -86,17 +86,24 @@ def read_scores(
 ) -> pd.DataFrame:
     """Return a study's scores; problems with single runs are printed."""
     from eavdash.results import tables
-    from eavdash.results.left_out import unread_sentence, with_counts
+    from eavdash.results.left_out import with_counts
 
     study = store.find_study(root, name)
     frame = tables.scores(study, level=level, by=by, baselines=baselines, split=split)
+    _note_problems(frame)
+    with contextlib.suppress(EavdashError):  # reported with the marks
+        frame = with_counts(frame, study.study().left_out)
+    return frame
+
+
+def _note_problems(frame: pd.DataFrame) -> None:
+    """Print why single runs are not in a table of results, and the trials that a run could not read."""
+    from eavdash.results.left_out import unread_sentence
+
     for problem in frame.attrs.get("problems", []):
         console.error(problem)
     if unread := unread_sentence(frame):
         console.info(f"note: {unread}")
-    with contextlib.suppress(EavdashError):  # reported with the marks
-        frame = with_counts(frame, study.study().left_out)
-    return frame
 
 
 def _add_scores(study: store.StudyDir) -> None:
@@ -170,12 +177,8 @@ def _note_remarks(study: store.StudyDir, metric: str) -> None:
 
 def _test_trials(study: store.StudyDir, baselines: bool) -> pd.DataFrame:
     from eavdash.results import tables
-    from eavdash.results.left_out import unread_sentence
 
     frame = tables.trials(study, baselines=baselines)
-    for problem in frame.attrs.get("problems", []):
-        console.error(problem)
-    if unread := unread_sentence(frame):
-        console.info(f"note: {unread}")
+    _note_problems(frame)
     columns = ["subject", "trial", "stage", "label", "predicted", "correct", "confidence", "fold", "seed"]
     return frame[[*columns, *(name for name in frame.columns if name.startswith("p_"))]]
