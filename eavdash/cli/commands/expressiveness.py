@@ -36,8 +36,7 @@ def expressiveness(options: argparse.Namespace) -> int:
     found = [kept.relation(kept.beside(table, trials, name), name) for name in there]
     shown = pd.DataFrame([{"modality": kept.MEASURES[r.measure][0], **vars(r)} for r in found])
     if options.json:
-        records = [{k: None if v != v else v for k, v in row.items()} for row in shown.to_dict("records")]
-        console.print_json({"study": study.name, "relations": records, "problems": problems})
+        console.print_json({"study": study.name, "relations": shown.to_dict("records"), "problems": problems})
     else:
         console.print_table(shown.round(3), "table")
     return 1 if problems else 0
