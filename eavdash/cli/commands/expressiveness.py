@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
 
 import pandas as pd
 
 from eavdash.cli import console
 from eavdash.cli.commands.chosen import study_of, tested_trials
 from eavdash.store.task import report_progress
-
-
-def add(command: Callable[..., argparse.ArgumentParser], parents: Sequence[argparse.ArgumentParser]) -> None:
-    """Add the command to the parser."""
-    text = "Measure how expressive each modality was, beside how often it was right."
-    parser = command("expressiveness", text, *parents)
-    parser.add_argument("study")
 
 
 def expressiveness(options: argparse.Namespace) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -17,15 +16,6 @@ from eavdash.store.task import report_progress
 
 if TYPE_CHECKING:
     from eavdash.results.representations import Representations, Space
-
-
-def add(command: Callable[..., argparse.ArgumentParser], parents: Sequence[argparse.ArgumentParser]) -> None:
-    """Add the command to the parser."""
-    text = "Place the test trials in two dimensions by what the models see in them: is it who, or what?"
-    parser = command("representations", text, *parents)
-    parser.add_argument("study")
-    parser.add_argument("--again", action="store_true", help="also compute runs again whose representations are there")
-    parser.add_argument("--device", default="cpu", help="for what has to be computed (default: %(default)s)")
 
 
 def representations(options: argparse.Namespace) -> int:
