@@ -83,6 +83,11 @@ def plural(number: int, noun: str, nouns: str = "") -> str:
     return f"{number:,} {noun if number == 1 else nouns or f'{noun}s'}"
 
 
+def p_value(p: float) -> str:
+    """Return a p value as text; small ones as ``p < 0.001``."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
 def with_stop(text: str) -> str:
     """Return a sentence with a full stop, unless it is empty or ends with punctuation already."""
     return text if not text or text[-1] in ".!?:…" else f"{text}."

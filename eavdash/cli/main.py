@@ -11,11 +11,13 @@ import sys
 from collections.abc import Callable, Sequence
 
 from eavdash import __version__
-from eavdash.cli.commands.expressiveness import add as add_expressiveness
-from eavdash.cli.commands.maps import add as add_maps
-from eavdash.cli.commands.report import add as add_report
-from eavdash.cli.commands.representations import add as add_representations
-from eavdash.cli.commands.whatif import add as add_whatif
+from eavdash.cli.analysis_options import (
+    add_expressiveness,
+    add_maps,
+    add_report,
+    add_representations,
+    add_whatif,
+)
 from eavdash.cli.options import (
     add_checkpoints,
     add_data_folders,

@@ -41,7 +41,6 @@ COMMANDS = (
     "verify",
     "report",
     "whatif",
-    "export",
     "demo",
     "make-demo",
 )

@@ -81,12 +81,11 @@ def read_people(run: RunDir) -> People:
     if not file.exists() and file.name not in run.status().checksums:
         return People()
     run.verify(file.name)
-    remedy = f"train the run again: eavdash retry {run.study.name} --run {run.name}"
-    with IntegrityError.from_os(file, expected="statistics of people", remedy=remedy):
+    with IntegrityError.from_os(file, expected="statistics of people", remedy=run.remedy):
         require_regular(file)
     try:
         with safe_open(file, "pt") as opened:
             names = json.loads((opened.metadata() or {})[_NAMES])
             return People(tuple(names), {key: opened.get_tensor(key) for key in sorted(opened.keys())})
     except (SafetensorError, KeyError, ValueError, OSError) as error:
-        raise IntegrityError.at(file, expected="statistics of people", found=str(error), remedy=remedy) from error
+        raise IntegrityError.at(file, expected="statistics of people", found=str(error), remedy=run.remedy) from error

@@ -1,6 +1,6 @@
 """The data of a figure as a table, for those who want to draw it themselves.
 
-In: a figure of :mod:`eavdash.report.figures`. Out: a tidy frame, a row per mark.
+In: a figure of :mod:`eavdash.report.figures`, its texts escaped. Out: a tidy frame, a row per mark.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from eavdash.report.static import plain_text
+from eavdash.report.figures.plain import plain_text
 
 
 def data(figure: go.Figure, about: Mapping[str, object]) -> pd.DataFrame:
     """Return the data of a figure as a tidy table: a row per mark, with the columns ``about`` at its end.
 
-    Columns: trace, x, y, value (of heat maps), low and high (ends of an error bar), text.
+    Columns: trace, x, y, value (of heat maps), low and high (ends of an error bar).
     """
     rows: list[dict[str, Any]] = []
     for trace in figure.data:

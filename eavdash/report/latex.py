@@ -12,8 +12,8 @@ import pandas as pd
 
 from eavdash.report import theme
 from eavdash.report.caveats import Caveats
-from eavdash.report.figures.results import averages, stage_rank
-from eavdash.results.metrics import METRICS
+from eavdash.report.figures.answer import metric_name
+from eavdash.report.figures.results import averages, stages_of
 from eavdash.text import cell, latex, natural_order
 
 LONG = 45  # rows from which on a table does not fit on a page
@@ -24,7 +24,7 @@ def score_table(scores: pd.DataFrame, about: Caveats, level: str = "trial", metr
 
     ``scores``: from ``tables.scores``, one row per subject and stage. A subject without a stage has a dash.
     """
-    stages = list(dict.fromkeys(scores.sort_values("stage", key=stage_rank)["stage"]))
+    stages = stages_of(scores)
     keys = zip(scores["subject"], scores["stage"], strict=True)
     cells = dict(zip(keys, scores[metric].tolist(), strict=True))
     rows = [
@@ -35,8 +35,7 @@ def score_table(scores: pd.DataFrame, about: Caveats, level: str = "trial", metr
     last = [_mean(100 * mean[s][metric], 100 * mean[s]["sd"]) if s in mean else "--" for s in stages]
     counts = sorted({int(row["subjects"]) for row in mean.values()})
     unequal = f" Means are over {counts[0]} to {counts[-1]} subjects." if len(counts) > 1 else ""
-    name = METRICS[metric]
-    caption = f"{name[0].upper()}{name[1:]} per {level} on test trials, in per cent.{unequal} {about.footnote}"
+    caption = f"{metric_name(metric)} per {level} on test trials, in per cent.{unequal} {about.footnote}"
     head = ["Subject", *(latex(theme.label(stage)) for stage in stages)]
     foot = [["Average", *last]] if mean else []
     return _table(head, rows, foot, caption, f"tab:{about.study}-{level}", "l" + "r" * len(stages))

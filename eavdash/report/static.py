@@ -1,14 +1,15 @@
 """Figures as pictures (PNG, SVG) without a browser or a network: Plotly's bars, lines, points and maps by Matplotlib.
 
-In: a figure of :mod:`eavdash.report.figures` and what is to be burnt into its picture. Out: bytes. Bars, scatter and
-heat maps are drawn, on one pair of axes or several; that is all that these figures consist of. Positions, error bars,
-colours, categories and reference lines are those of the figure; hover texts are not in a picture.
+In: a figure of :mod:`eavdash.report.figures`, its texts escaped, and what is to be burnt into its picture. Out: bytes.
+Bars, scatter and heat maps are drawn, on one pair of axes or several; that is all that these figures consist of.
+Positions, error bars, colours, categories and reference lines are those of the figure; hover texts are not in a
+picture.
 """
 
 from __future__ import annotations
 
-import html
 import io
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from eavdash.report import theme
+from eavdash.report.figures.plain import plain_text
 
 _MARKERS = {"circle": "o", "diamond": "D", "diamond-open": "D", "x-thin-open": "x", "line-ew": "_", "line-ew-open": "_"}
 _DASHES = {"dash": "--", "dot": ":", "solid": "-"}
@@ -33,7 +35,7 @@ def picture(figure: go.Figure, form: str, title: str = "", caption: str = "", st
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    lines = _wrapped(caption, 195)
+    lines = textwrap.wrap(caption, 195)
     height = max(2.6, (figure.layout.height or 400) / _PIXELS) + 0.75 + 0.18 * len(lines)
     # A fixed salt makes the same figure the same file; texts stay texts, which can be read and found.
     style: Any = {"svg.hashsalt": "eavdash", "svg.fonttype": "none", "font.size": 8, "text.parse_math": False}
@@ -63,12 +65,11 @@ def picture(figure: go.Figure, form: str, title: str = "", caption: str = "", st
 
 def _axes_pairs(figure: go.Figure) -> list[tuple[str, str]]:
     """Return the pairs of axes that traces are drawn on, such as ("xaxis2", "yaxis")."""
-    pairs = [
-        tuple(f"{axis}axis{(trace[f'{axis}axis'] or axis)[1:]}" for axis in "xy")
-        for trace in figure.data
-        if hasattr(trace, "xaxis")
-    ]
-    return list(dict.fromkeys(pairs)) or [("xaxis", "yaxis")]  # type: ignore[arg-type]  # pairs have two
+    return list(dict.fromkeys(_pair(trace) for trace in figure.data if hasattr(trace, "xaxis"))) or [("xaxis", "yaxis")]
+
+
+def _pair(trace: Any) -> tuple[str, str]:
+    return f"xaxis{(trace.xaxis or 'x')[1:]}", f"yaxis{(trace.yaxis or 'y')[1:]}"
 
 
 def _draw(fig: Any, figure: go.Figure, names: tuple[str, str], box: tuple[float, float, float, float]) -> None:
@@ -78,11 +79,7 @@ def _draw(fig: Any, figure: go.Figure, names: tuple[str, str], box: tuple[float,
     left, bottom, width, height = box
     axes = fig.add_axes((left + x0 * width, bottom + y0 * height, (x1 - x0) * width, (y1 - y0) * height))
     places = [_Places(axis) for axis in (x, y)]
-    mine = [
-        trace
-        for trace in figure.data
-        if hasattr(trace, "xaxis") and (f"xaxis{(trace.xaxis or 'x')[1:]}", f"yaxis{(trace.yaxis or 'y')[1:]}") == names
-    ]
+    mine = [trace for trace in figure.data if hasattr(trace, "xaxis") and _pair(trace) == names]
     for trace in mine:
         for place, values in zip(places, (trace.x, trace.y), strict=True):
             place.learn(values)
@@ -95,8 +92,8 @@ def _draw(fig: Any, figure: go.Figure, names: tuple[str, str], box: tuple[float,
     for shape in figure.layout.shapes:
         if ((shape.xref or "x"), (shape.yref or "y")) == tuple(name[0] + name[5:] for name in names):
             dash = _DASHES.get(shape.line.dash or "solid", "-")
-            ends = ([places[0].of([shape.x0, shape.x1])], [places[1].of([shape.y0, shape.y1])])
-            axes.plot(ends[0][0], ends[1][0], dash, color=shape.line.color or theme.GREY, linewidth=1)
+            ends = places[0].of([shape.x0, shape.x1]), places[1].of([shape.y0, shape.y1])
+            axes.plot(*ends, dash, color=shape.line.color or theme.GREY, linewidth=1)
     _finish(axes, (x, y), places)
 
 
@@ -157,8 +154,7 @@ def _bars(axes: Any, figure: go.Figure, traces: Sequence[go.Bar], places: Sequen
         draw(at, size, width * 0.96, base, **kind)
         if trace.error_y.array is not None and not across:
             top = base + size
-            up = np.array(trace.error_y.array, float)
-            down = np.array(trace.error_y.arrayminus if trace.error_y.arrayminus is not None else up, float)
+            down, up = _arms(trace.error_y)
             axes.errorbar(
                 at, top, [np.maximum(down, 0), np.maximum(up, 0)], fmt="none", ecolor="#555555", elinewidth=0.7
             )
@@ -194,10 +190,15 @@ def _scatter(axes: Any, trace: go.Scatter, places: Sequence[_Places]) -> None:
             axes.scatter(x, y, color=faces, linewidths=0, label=None if "lines" in mode else label, **kind)
     for errors, at in ((trace.error_x, "xerr"), (trace.error_y, "yerr")):
         if errors.array is not None:
-            up = np.array(errors.array, float)
-            down = np.array(errors.arrayminus if errors.arrayminus is not None else up, float)
+            down, up = _arms(errors)
             span = [np.maximum(np.nan_to_num(down), 0), np.maximum(np.nan_to_num(up), 0)]
             axes.errorbar(x, y, fmt="none", ecolor="#555555", elinewidth=0.9, capsize=2, **{at: span})
+
+
+def _arms(errors: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return the lengths of error bars, downwards and upwards."""
+    up = np.array(errors.array, float)
+    return np.array(errors.arrayminus, float) if errors.arrayminus is not None else up, up
 
 
 def _heatmap(axes: Any, trace: go.Heatmap, places: Sequence[_Places]) -> None:
@@ -282,14 +283,3 @@ def _hex(colour: str) -> Any:
         return colour
     numbers = [float(part) for part in colour[colour.index("(") + 1 : -1].split(",")]
     return (*(n / 255 for n in numbers[:3]), *numbers[3:])
-
-
-def plain_text(text: Any) -> str:
-    """Return a text of a figure as a reader sees it; those of pages are escaped for Plotly."""
-    return html.unescape(str(text).replace("<br>", "\n"))
-
-
-def _wrapped(text: str, width: int) -> list[str]:
-    import textwrap
-
-    return textwrap.wrap(text, width) if text else []

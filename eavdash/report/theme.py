@@ -64,6 +64,9 @@ STATE_COLOURS = {
     "not responding": "#B8860B",
 }
 SEQUENTIAL = "Cividis"
+#: Blue opposes, red supports. Clear at 0, so that a light page stays light there, a dark one dark, and what is below
+#: visible.
+ATTRIBUTIONS = [[0, "rgba(5,113,176,0.95)"], [0.5, "rgba(160,160,160,0)"], [1, "rgba(202,0,32,0.95)"]]
 #: Plotly's buttons cover small charts, one uses the network, and its picture lacks the study's caveats: none stays.
 CHART_CONFIG: dict[str, Any] = {"displaylogo": False, "displayModeBar": False}
 #: Shown with all attention shares.
@@ -120,8 +123,3 @@ def figure(height: int, x: Mapping[str, Any], y: Mapping[str, Any], **layout: An
 def percent(value: float, digits: int = 0) -> str:
     """Return a fraction in per cent, such as ``63 %``; a dash for NaN."""
     return "–" if value != value else f"{100 * value:.{digits}f} %"
-
-
-def p_value(p: float) -> str:
-    """Return a p value as text; small ones as ``p < 0.001``."""
-    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"

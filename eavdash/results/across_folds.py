@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from eavdash.results.paired import resampled_t
+from eavdash.text import p_value
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,7 @@ def sentence(found: FoldTest) -> str:
     """Return what the test says, or why it says nothing."""
     if math.isnan(found.p):
         return "The corrected resampled t-test, which allows for shared training data, needs at least two tested folds."
-    p = "p < 0.001" if found.p < 0.001 else f"p = {found.p:.3f}"
     return (
         f"Corrected resampled t-test over {found.folds} folds, which allows for shared training data "
-        f"(test to training trials {found.ratio:.2f}): {100 * found.difference:+.1f} points, {p}."
+        f"(test to training trials {found.ratio:.2f}): {100 * found.difference:+.1f} points, {p_value(found.p)}."
     )

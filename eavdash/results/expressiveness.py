@@ -16,9 +16,9 @@ import pandas as pd
 
 from eavdash.errors import IntegrityError
 from eavdash.results.inference import interval
+from eavdash.results.reading import read_parquet
 from eavdash.store import StudyDir
 from eavdash.store.atomic import write_atomic
-from eavdash.store.regular import open_regular
 
 COLUMNS = ("subject", "trial", "modality", "measure", "value", "problem")
 EEG_BANDS = ("theta", "alpha", "beta")
@@ -66,11 +66,7 @@ def load(study: StudyDir) -> pd.DataFrame | None:
     if not path.exists():
         return None
     remedy = f"delete the file and make it again: eavdash expressiveness {study.name}"
-    try:
-        with open_regular(path) as source:
-            table = pd.read_parquet(source)
-    except (OSError, ValueError) as error:
-        raise IntegrityError.at(path, expected="a parquet table", found=str(error), remedy=remedy) from error
+    table = read_parquet(path, remedy)
     if lost := [name for name in COLUMNS if name not in table.columns]:
         raise IntegrityError.at(path, expected="the columns of this version", found=f"no {lost[0]}", remedy=remedy)
     return table

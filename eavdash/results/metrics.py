@@ -7,6 +7,7 @@ classes that occur among a group's labels, macro-F1 the mean F1 over those that 
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 
 #: The metrics, in the order of the columns of :func:`score_groups`, and their names for people.
 METRICS = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "macro_f1": "macro-F1"}
@@ -55,6 +56,12 @@ def codes(*columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def shared_weights(item: np.ndarray) -> np.ndarray:
     """Return the weight of each decision, given the codes of what is decided (row,): they share the weight of one."""
     return np.asarray(1 / np.bincount(item)[item]) if len(item) else np.zeros(0)
+
+
+def trial_weights(rows: pd.DataFrame) -> np.ndarray:
+    """Return the weight of each decision in a table with subject and trial: those on one trial share one."""
+    subject, trial = (pd.factorize(rows[name])[0].astype(np.int64) for name in ("subject", "trial"))
+    return shared_weights(codes(subject, trial)[0])
 
 
 def _mean_where(values: np.ndarray, where: np.ndarray) -> np.ndarray:

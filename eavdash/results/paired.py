@@ -149,3 +149,11 @@ def mean_interval(values: Sequence[float] | np.ndarray) -> tuple[float, float]:
     x = np.asarray(values, float)
     half = float(stdtrit(len(x) - 1, 0.975) * x.std(ddof=1) / math.sqrt(len(x)))
     return float(x.mean()) - half, float(x.mean()) + half
+
+
+def share_interval(values: np.ndarray) -> tuple[float, float]:
+    """Return :func:`mean_interval` of shares, cut at 0 and 1; NaN for less than two values."""
+    if len(values) < 2:
+        return math.nan, math.nan
+    low, high = np.clip(mean_interval(values), 0, 1).tolist()
+    return low, high

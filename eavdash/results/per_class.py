@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from eavdash.results.metrics import codes, shared_weights
-from eavdash.results.paired import mean_interval
+from eavdash.results.metrics import trial_weights
+from eavdash.results.paired import share_interval
 from eavdash.results.scored import STAGE_RANK
 from eavdash.results.tables import probability_labels
 
@@ -38,7 +38,7 @@ def class_scores(rows: pd.DataFrame) -> pd.DataFrame:
 
     Precision of a class that is never predicted, and recall of one without trials, are NaN.
     """
-    classes, weight = probability_labels(rows), _weights(rows)
+    classes, weight = probability_labels(rows), trial_weights(rows)
     label, predicted = rows["label"].to_numpy(str), rows["predicted"].to_numpy(str)
     found = []
     for name in classes:
@@ -51,7 +51,7 @@ def class_scores(rows: pd.DataFrame) -> pd.DataFrame:
 
 def reliability(rows: pd.DataFrame, bins: int = BINS) -> Reliability:
     """Return accuracy by confidence, the probability of the predicted class, for the trials of one stage."""
-    weight, confidence = _weights(rows), rows["confidence"].to_numpy(float)
+    weight, confidence = trial_weights(rows), rows["confidence"].to_numpy(float)
     right = rows["correct"].to_numpy(float)
     place = np.clip((confidence * bins).astype(int), 0, bins - 1)
     n = np.bincount(place, weight, bins)
@@ -78,8 +78,7 @@ def recall_by_class(trials: pd.DataFrame) -> pd.DataFrame:
     out = []
     for (stage, label), group in found.groupby(["stage", "label"], sort=False):
         values = group["accuracy"].to_numpy(float)
-        low, high = mean_interval(values) if len(values) > 1 else (math.nan, math.nan)
-        ends = float(np.clip(low, 0, 1)), float(np.clip(high, 0, 1))
+        ends = share_interval(values)
         out.append((stage, label, float(values.mean()), *ends, len(values), int(group["n"].sum())))
     table = pd.DataFrame(out, columns=["stage", "label", "accuracy", "low", "high", "subjects", "n"])
     return table.sort_values(["stage"], key=lambda s: s.map(STAGE_RANK), kind="stable").reset_index(drop=True)
@@ -91,8 +90,3 @@ def subject_recall(trials: pd.DataFrame) -> pd.DataFrame:
     items = trials.groupby([*keys, "trial"], sort=False)["correct"].mean().reset_index()
     groups = items.groupby(keys, sort=True)["correct"]
     return groups.agg(accuracy="mean", n="size").reset_index()
-
-
-def _weights(rows: pd.DataFrame) -> np.ndarray:
-    columns = (pd.factorize(rows[name])[0].astype(np.int64) for name in ("subject", "trial"))
-    return shared_weights(codes(*columns)[0])

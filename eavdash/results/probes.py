@@ -28,6 +28,7 @@ from eavdash.results.statistics import MIN_TRIALS, chance_line
 from eavdash.results.timeonly import time_scores
 from eavdash.store import StudyDir
 from eavdash.store.record import FIRST, UNWRITTEN, Part, Record, Whole, read_record, write_record
+from eavdash.text import p_value
 
 PROBES = ("shuffled", "time", "identity")
 #: Gain over chance from which the time-only score explains a good part of an accuracy, in fractions.
@@ -206,7 +207,7 @@ def _sentence(name: str, found: Finding) -> str:
         position = "A trial's position in the session alone (by the order of trial names)"
         result = (
             f"{position} scores {score}, {round(100 * (found.accuracy - chance)):+d} points from chance "
-            f"(n = {found.n} trials, p {'< 0.001' if (found.p or 0) < 0.001 else f'= {found.p:.3f}'}): "
+            f"(n = {found.n} trials, {p_value(found.p or 0.0)}): "
         )
         if not found.above:
             return result + "time does not predict the label under this protocol."

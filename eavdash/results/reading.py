@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 import pandas as pd
 
@@ -15,6 +16,7 @@ from eavdash.config.choices import FUSIONS, STAGES
 from eavdash.errors import EavdashError, IntegrityError
 from eavdash.results.left_out import found_by
 from eavdash.store import RunDir, StudyDir
+from eavdash.store.documents import RunConfig
 from eavdash.store.regular import open_regular
 
 #: What a run of each stage may write into baselines.parquet, in the order of tables.
@@ -61,8 +63,7 @@ def predictions(
                 frames.append(own)
             if any(name in wanted for name in BESIDE[stage]) and run.baselines_file.exists():
                 rows = read_table(run, "baselines.parquet", (*NEEDED, "stage"), "p_<label>").assign(run=run.name)
-                itself = f"fusion:{config.config.get('fusion', {}).get('kind')}"  # it is no rival of the fusion
-                frames.append(rows[rows["stage"].isin(wanted) & (rows["stage"] != itself)])
+                frames.append(rivals(rows[rows["stage"].isin(wanted)], config))
                 if stage == "fusion":
                     fused.add(scope)
             if stage != "fusion" and own is not None and "majority" in wanted:
@@ -98,23 +99,37 @@ def read_table(run: RunDir, name: str, needed: Sequence[str], values: str) -> pd
         IntegrityError: it is missing, damaged, or lacks columns.
     """
     path = run.verify(name)
-    remedy = f"train the run again: eavdash retry {run.study.name} --run {run.name}"
-    try:
-        with open_regular(path) as source:
-            frame = pd.read_parquet(source)
-    except (OSError, ValueError) as error:
-        found = str(error).splitlines()[0].rstrip(".")
-        raise IntegrityError.at(path, expected="a parquet table", found=found, remedy=remedy) from error
+    frame = read_parquet(path, run.remedy)
     missing = [c for c in needed if c not in frame.columns]
     if missing or not any(re.fullmatch(re.sub("<[a-z]+>", ".+", values), c) for c in frame.columns):
         expected, found = f"the columns {', '.join(needed)} and {values}", f"no {', '.join(missing) or values}"
-        raise IntegrityError.at(path, expected=expected, found=found, remedy=remedy)
+        raise IntegrityError.at(path, expected=expected, found=found, remedy=run.remedy)
     return frame
+
+
+def read_parquet(path: Path, remedy: str) -> pd.DataFrame:
+    """Read a parquet file.
+
+    Raises:
+        IntegrityError: it cannot be read; its message ends with the ``remedy``.
+    """
+    try:
+        with open_regular(path) as source:
+            return pd.read_parquet(source)
+    except (OSError, ValueError) as error:
+        found = str(error).splitlines()[0].rstrip(".")
+        raise IntegrityError.at(path, expected="a parquet table", found=found, remedy=remedy) from error
 
 
 def problem_of(run: RunDir, error: EavdashError | KeyError) -> str:
     """Return the message about a run whose files cannot be used."""
     return str(error) if isinstance(error, EavdashError) else f"{run.path}: {error} is missing."
+
+
+def rivals(rows: pd.DataFrame, config: RunConfig) -> pd.DataFrame:
+    """Return rows of a run's baselines.parquet without those of its own kind of fusion, which is no rival of itself."""
+    itself = f"fusion:{config.config.get('fusion', {}).get('kind')}"
+    return rows[rows["stage"] != itself]
 
 
 def majority(rows: pd.DataFrame) -> pd.DataFrame:

@@ -21,12 +21,12 @@ from pydantic import ConfigDict, Field
 from eavdash.config.choices import STAGES
 from eavdash.errors import IntegrityError
 from eavdash.results.decision import first_decisions, log_probabilities
+from eavdash.results.reading import read_parquet
 from eavdash.results.separation import Separation, separation
 from eavdash.results.tables import probability_labels
 from eavdash.store import RunDir, StudyDir
 from eavdash.store.atomic import sha256, write_atomic
 from eavdash.store.record import FIRST, FromList, Part, Record, Texts, Whole, read_record, write_record
-from eavdash.store.regular import open_regular
 
 COLUMNS = ("subject", "trial", "space", "values")
 #: Ways into two dimensions, as the columns' names begin.
@@ -153,12 +153,7 @@ def load_table(study: StudyDir, found: Representations, run: str = "") -> pd.Dat
     if checksum != found.files.get(run):
         expected = f"the checksum in {study.representations_file.name}"
         raise IntegrityError.at(path, expected=expected, found="a different checksum", remedy=_REMEDY)
-    try:
-        with open_regular(path) as source:
-            table = pd.read_parquet(source)
-    except (OSError, ValueError) as error:
-        raise IntegrityError.at(path, expected="a parquet table", found=str(error), remedy=_REMEDY) from error
-    return table
+    return read_parquet(path, _REMEDY)
 
 
 def has_umap() -> bool:

@@ -179,9 +179,14 @@ class Scored:
         return self._noted(frame[columns])
 
     @property
+    def messages(self) -> list[str]:
+        """Messages about all runs that cannot be used as a whole."""
+        return [*self.problems.values(), *self.beside.values()]
+
+    @property
     def attrs(self) -> dict[str, object]:
         """Notes that pages and commands show beside a table."""
-        return {"problems": [*self.problems.values(), *self.beside.values()], "unread": [*self.unread]}
+        return {"problems": self.messages, "unread": [*self.unread]}
 
     def _noted(self, frame: pd.DataFrame) -> pd.DataFrame:
         frame.attrs |= self.attrs

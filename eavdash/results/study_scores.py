@@ -136,8 +136,10 @@ def _is_unread(scored: Scored, unread: Sequence[tuple[str, str]]) -> np.ndarray:
 
 _EMPTY = pa.table(
     {
-        **{name: pa.array([], pa.string()) for name in ("stage", "split", "subject", "trial", "group", "label")},
-        **{name: pa.array([], pa.string()) for name in ("predicted",)},
+        **{
+            name: pa.array([], pa.string())
+            for name in ("stage", "split", "subject", "trial", "group", "label", "predicted")
+        },
         **{name: pa.array([], pa.int32()) for name in ("fold", "seed", "windows")},
         **{name: pa.array([], pa.list_(pa.int16())) for name in ("windows_predicted", "frames_predicted")},
     }

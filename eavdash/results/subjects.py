@@ -10,11 +10,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
 from eavdash.config.choices import MODALITIES
-from eavdash.results.paired import mean_interval
+from eavdash.results.paired import share_interval
 from eavdash.results.scored import STAGE_RANK
 from eavdash.text import natural_order, plural
 
@@ -39,10 +38,8 @@ def standings(scores: pd.DataFrame, metric: str = "accuracy") -> list[Standing]:
     found = []
     for stage, rows in scores.groupby("stage", sort=False):
         values = rows[metric].to_numpy(float)
-        low = high = math.nan
-        if len(values) > 1:
-            low, high = np.clip(mean_interval(values), 0, 1).tolist()
-        found.append(Standing(str(stage), float(values.mean()), low, high, len(values), int(rows["n"].sum())))
+        ends = share_interval(values)
+        found.append(Standing(str(stage), float(values.mean()), *ends, len(values), int(rows["n"].sum())))
     return found
 
 

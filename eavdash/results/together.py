@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from eavdash.config.choices import MODALITIES
-from eavdash.results.metrics import codes, shared_weights
+from eavdash.results.metrics import trial_weights
 
 _KEYS = ["subject", "trial", "fold", "seed"]
 
@@ -54,8 +54,7 @@ def together(trials: pd.DataFrame) -> Together | None:
     if wide.empty:
         return None
     items = wide.index.to_frame(index=False)
-    columns = (pd.factorize(items[name])[0].astype(np.int64) for name in ("subject", "trial"))
-    items["weight"] = shared_weights(codes(*columns)[0])
+    items["weight"] = trial_weights(items)
     for stage in stages:
         items[f"predicted_{stage}"] = wide[stage].to_numpy(str)
         items[f"right_{stage}"] = items[f"predicted_{stage}"] == items["label"]

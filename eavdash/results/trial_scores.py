@@ -26,10 +26,9 @@ import pyarrow.parquet as pq
 from eavdash.errors import EavdashError, IntegrityError
 from eavdash.results.decision import mean_logs, normalised
 from eavdash.results.left_out import found_by
-from eavdash.results.reading import NEEDED, majority, probability_labels, read_table
+from eavdash.results.reading import NEEDED, majority, probability_labels, read_table, rivals
 from eavdash.store import RunDir
 from eavdash.store.atomic import sha256, write_atomic
-from eavdash.store.documents import RunConfig
 from eavdash.store.regular import open_regular
 from eavdash.store.status import RunStatus
 
@@ -55,7 +54,7 @@ def write_scores(run: RunDir) -> None:
     found = {name: sha256(run.path / name) for name in _SOURCES if (run.path / name).exists()}
     rows = pd.read_parquet(run.predictions_file)
     beside = pd.read_parquet(run.baselines_file) if run.baselines_file.exists() else None
-    _write(run, _made(run, rows, beside, run.config()), found)
+    _write(run, _made(run, rows, beside), found)
 
 
 def add_scores(run: RunDir) -> bool:
@@ -68,7 +67,7 @@ def add_scores(run: RunDir) -> bool:
     if status.state != "done" or not status.checksums or run.scores_file.name in status.checksums or run.locked():
         return False
     try:
-        made = from_predictions(run, run.config())
+        made = from_predictions(run)
         if made.problem:
             raise IntegrityError(made.problem)
         _write(run, made, _sources(status))
@@ -91,34 +90,33 @@ def read_scores(run: RunDir, status: RunStatus, verify: bool = True) -> RunScore
     """
     sources = _sources(status)
     expected = status.checksums.get(run.scores_file.name)
-    if expected is None:
-        return from_predictions(run, run.config())
-    if not _sources_as_recorded(run, status, sources, verify):
-        return from_predictions(run, run.config())
-    remedy = _remedy(run)
+    if expected is None or not _sources_as_recorded(run, status, sources, verify):
+        return from_predictions(run)
     try:
         with open_regular(run.scores_file) as file:
             content = file.read()
         if (found := hashlib.sha256(content).hexdigest()) != expected:
             wanted, given = f"checksum {expected[:12]}", f"{found[:12]} (the file is damaged)"
-            raise IntegrityError.at(run.scores_file, expected=wanted, found=given, remedy=remedy)
+            raise IntegrityError.at(run.scores_file, expected=wanted, found=given, remedy=run.remedy)
         table = pq.ParquetFile(io.BytesIO(content)).read(use_threads=False)
         facts = json.loads(table.schema.metadata[_META])
         if facts["of"] != sources:
-            return from_predictions(run, run.config())
+            return from_predictions(run)
         unread = tuple((str(s), str(t)) for s, t in facts["unread"])
         unit, fold, seed = facts["scope"]
         return RunScores(table, unread, facts["stage"], (unit, fold, seed), _SOURCES[1] in sources)
     except FileNotFoundError:
         raise IntegrityError.at(
-            run.scores_file, expected="a file written by the run", found="none", remedy=remedy
+            run.scores_file, expected="a file written by the run", found="none", remedy=run.remedy
         ) from None
     except (OSError, ValueError, TypeError, KeyError, pa.ArrowException) as error:
         found = str(error).splitlines()[0].rstrip(".")
-        raise IntegrityError.at(run.scores_file, expected="a table of scores", found=found, remedy=remedy) from error
+        raise IntegrityError.at(
+            run.scores_file, expected="a table of scores", found=found, remedy=run.remedy
+        ) from error
 
 
-def from_predictions(run: RunDir, config: RunConfig) -> RunScores:
+def from_predictions(run: RunDir) -> RunScores:
     """Return the table as made of the prediction files, after their checksums; damaged baselines are left out.
 
     Raises:
@@ -131,18 +129,18 @@ def from_predictions(run: RunDir, config: RunConfig) -> RunScores:
             beside = read_table(run, _SOURCES[1], (*NEEDED, "stage"), "p_<label>")
     except IntegrityError as error:
         problem = str(error)
-    return replace(_made(run, rows, beside, config), problem=problem)
+    return replace(_made(run, rows, beside), problem=problem)
 
 
-def _made(run: RunDir, rows: pd.DataFrame, beside: pd.DataFrame | None, config: RunConfig) -> RunScores:
-    classes, stage = probability_labels(rows), config.stage
-    itself = f"fusion:{config.config.get('fusion', {}).get('kind')}"  # it is no rival of the fusion
+def _made(run: RunDir, rows: pd.DataFrame, beside: pd.DataFrame | None) -> RunScores:
+    classes, config = probability_labels(rows), run.config()
+    stage = config.stage
     parts = [rows[rows["split"].isin(["test", "validation"])].assign(stage=stage)]
     if unknown := set(rows["predicted"]) - set(classes):
         where, expected = run.predictions_file, f"predictions among {', '.join(classes)}"
-        raise IntegrityError.at(where, expected=expected, found=min(unknown), remedy=_remedy(run))
+        raise IntegrityError.at(where, expected=expected, found=min(unknown), remedy=run.remedy)
     if beside is not None:
-        parts.append(beside[(beside["split"] == "test") & (beside["stage"] != itself)])
+        parts.append(rivals(beside[beside["split"] == "test"], config))
     if stage != "fusion":
         guess = majority(rows)
         parts.append(guess[guess["split"] == "test"])
@@ -180,10 +178,6 @@ def _write(run: RunDir, made: RunScores, sources: dict[str, str]) -> None:
     facts: dict[str, Any] = {"of": sources, "unread": made.unread, "stage": made.stage, "scope": made.scope}
     table = made.table.replace_schema_metadata({_META: json.dumps(facts).encode()})
     write_atomic(run.scores_file, lambda file: pq.write_table(table, cast(Any, file), compression="none"))
-
-
-def _remedy(run: RunDir) -> str:
-    return f"train the run again: eavdash retry {run.study.name} --run {run.name}"
 
 
 def _sources(status: RunStatus) -> dict[str, str]:

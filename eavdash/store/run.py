@@ -185,9 +185,13 @@ class RunDir(RunPaths, StatusFolder[RunStatus]):
     def _missing_file(self, name: str) -> IntegrityError:
         return self._damaged_file(name, "a file written by the run", "none")
 
+    @property
+    def remedy(self) -> str:
+        """What helps if a result file is damaged, for messages."""
+        return f"train the run again: eavdash retry {self.study.name} --run {self.name}"
+
     def _damaged_file(self, name: str, expected: str, found: str) -> IntegrityError:
-        remedy = f"train the run again: eavdash retry {self.study.name} --run {self.name}"
-        return IntegrityError.at(self.path / name, expected=expected, found=found, remedy=remedy)
+        return IntegrityError.at(self.path / name, expected=expected, found=found, remedy=self.remedy)
 
     def verify(self, name: str) -> Path:
         """Return the path of a result file after checking its checksum against status.json.

@@ -6,6 +6,8 @@ import csv
 import io
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import hostile
@@ -23,6 +25,13 @@ from eavdash.store.atomic import write_json
 
 def settings() -> list[str]:
     return [part for setting in FAST for part in ("--set", setting)]
+
+
+def test_options_are_read_before_the_commands_are_loaded() -> None:
+    heavy = "[name for name in ('pandas', 'numpy', 'torch') if name in sys.modules]"
+    code = f"import sys; from eavdash.cli.main import parser; parser(); print({heavy})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from eavdash.results import paper, subjects, tables
 from eavdash.results.comparisons import question_of
 from eavdash.results.paired import mean_interval
 from eavdash.results.statistics import chance_line, wilson
+from eavdash.text import p_value
 
 
 @pytest.fixture
@@ -121,6 +123,10 @@ def test_the_answer_names_numbers_and_what_is_left_out(tmp_path: Path) -> None:
     assert "described and not tested" in notes
     assert "share training data" in notes
     assert f"over {len(asked.secondary)} comparisons" in notes
+    assert asked.primary is not None
+    partly = replace(asked, primary=replace(asked.primary, trials_left_out=2, subjects_left_out=1))
+    left_out = "2 trials and 1 subject that only one of both has been tested on are left out."
+    assert comparisons.question_notes(partly, across=False)[0] == left_out
     few = question_of(make_study(tmp_path, "three", subjects=("1", "2", "3")))
     assert comparisons.verdict(few) == ""
     assert comparisons.primary_table(few)["p"].tolist() == ["–"]
@@ -206,7 +212,7 @@ def test_recordings() -> None:
 
 @pytest.mark.parametrize(("p", "text"), [(0.00001, "p < 0.001"), (0.0314, "p = 0.031")])
 def test_p_values_are_never_zero(p: float, text: str) -> None:
-    assert theme.p_value(p) == text
+    assert p_value(p) == text
 
 
 def test_legends_do_not_depend_on_labels() -> None:

@@ -160,6 +160,12 @@ def test_figures_are_written_with_their_caveats(study: StudyDir, tmp_path: Path)
     assert shown == pytest.approx(from_predictions(study, "fusion"))
 
 
+def test_names_in_the_files_of_figures_are_as_in_the_study(tmp_path: Path) -> None:
+    write_figures(hostile.study(tmp_path, tmp_path / "data"), tmp_path / "figures")
+    table = pd.read_csv(tmp_path / "figures" / "subjects.csv", dtype={"x": str})
+    assert hostile.NAME in set(table["x"])
+
+
 def test_every_figure_of_a_report_can_be_a_picture(study: StudyDir) -> None:
     for each in figures_of(contents.read(study)):
         assert static.picture(each.figure, "png", each.title, each.caption, "X").startswith(b"\x89PNG")

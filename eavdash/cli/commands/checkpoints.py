@@ -33,12 +33,12 @@ def import_checkpoint(options: argparse.Namespace) -> int:
     )
     notes = [note for run in study.runs() if (imported := run.config().imported) for note in imported.notes]
     if options.json:
-        scores = read_scores(root, study.name).to_dict(orient="records")
+        scores = read_scores(study).to_dict(orient="records")
         console.print_json({"study": study.name, "path": str(study.path), "notes": notes, "scores": scores})
         return 0
     for note in notes:
         console.info(f"note: {note}")
-    console.print_table(read_scores(root, study.name), "table", title=f"{study.name}: test trials")
+    console.print_table(read_scores(study), "table", title=f"{study.name}: test trials")
     console.info(f"nothing was trained; the weights and their scores are in {study.path}")
     return 0
 

@@ -1,13 +1,16 @@
-"""The study and the subjects that a command's options name."""
+"""The study and the subjects that a command's options name, and the trials that the study has tested."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
+import pandas as pd
+
 from eavdash import store
 from eavdash.cli import console
 from eavdash.config.selection import parse_subjects
+from eavdash.errors import UsageError
 from eavdash.text import natural_order
 
 
@@ -18,6 +21,21 @@ def study_of(options: argparse.Namespace) -> store.StudyDir:
         UsageError: it does not exist.
     """
     return store.find_study(store.checkpoints_root(options.checkpoints), options.study)
+
+
+def tested_trials(study: store.StudyDir) -> pd.DataFrame:
+    """Return ``tables.trials`` of a study.
+
+    Raises:
+        UsageError: no finished run has test trials.
+    """
+    from eavdash.results import tables
+
+    trials = tables.trials(study)
+    if trials.empty:
+        where, remedy = f"study {study.name}", f"wait until one is done: eavdash status {study.name}"
+        raise UsageError.at(where, expected="a finished run with test trials", found="none", remedy=remedy)
+    return trials
 
 
 def subjects_of(text: str | None, dataset: str | Path) -> tuple[str, ...]:

@@ -37,7 +37,7 @@ def demo(options: argparse.Namespace) -> int:
     subjects = tuple(str(number) for number in range(1, options.subjects + 1))
     chosen = Selection(subjects, folds=(0,))
     failed = queue_and_wait(recordings, DEMO_STUDY, _demo_config(root), chosen, root, again=True)
-    _print_scores(read_scores(root, DEMO_STUDY, baselines=True))
+    _print_scores(read_scores(store.find_study(root, DEMO_STUDY), baselines=True))
     _explain_some(store.StudyDir(root / DEMO_STUDY))
     if options.serve:
         set_data_folders([*data, recordings])

@@ -3,34 +3,21 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
 
 import pandas as pd
 
 from eavdash.cli import console
-from eavdash.cli.commands.chosen import study_of
-from eavdash.errors import UsageError
+from eavdash.cli.commands.chosen import study_of, tested_trials
 from eavdash.store.task import report_progress
-
-
-def add(command: Callable[..., argparse.ArgumentParser], parents: Sequence[argparse.ArgumentParser]) -> None:
-    """Add the command to the parser."""
-    text = "Measure how expressive each modality was, beside how often it was right."
-    parser = command("expressiveness", text, *parents)
-    parser.add_argument("study")
 
 
 def expressiveness(options: argparse.Namespace) -> int:
     """Measure the test trials, keep the measures with the study, and print their correlations with being right."""
     from eavdash.explain.expressiveness import measure
     from eavdash.results import expressiveness as kept
-    from eavdash.results import tables
 
     study = study_of(options)
-    trials = tables.trials(study)
-    if trials.empty:
-        where, remedy = f"study {study.name}", f"wait until one is done: eavdash status {study.name}"
-        raise UsageError.at(where, expected="a finished run with test trials", found="none", remedy=remedy)
+    trials = tested_trials(study)
     rows = measure(study, trials, report_progress)
     kept.save(study, rows)
     table = pd.DataFrame(rows, columns=[*kept.COLUMNS])
@@ -41,8 +28,7 @@ def expressiveness(options: argparse.Namespace) -> int:
     found = [kept.relation(kept.beside(table, trials, name), name) for name in there]
     shown = pd.DataFrame([{"modality": kept.MEASURES[r.measure][0], **vars(r)} for r in found])
     if options.json:
-        records = [{k: None if v != v else v for k, v in row.items()} for row in shown.to_dict("records")]
-        console.print_json({"study": study.name, "relations": records, "problems": problems})
+        console.print_json({"study": study.name, "relations": shown.to_dict("records"), "problems": problems})
     else:
         console.print_table(shown.round(3), "table")
     return 1 if problems else 0

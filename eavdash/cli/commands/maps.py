@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from eavdash.cli import console
 from eavdash.cli.commands.chosen import study_of
-from eavdash.config.choices import STAGES
-from eavdash.explain.method_registry import METHODS
-from eavdash.explain.question import METHOD
 from eavdash.store.task import report_progress
 from eavdash.text import plural
 
@@ -20,17 +16,6 @@ if TYPE_CHECKING:
     from eavdash.explain.maps.record import StudyMaps
 
 SHOWN = 5  # trials in a list
-
-
-def add(command: Callable[..., argparse.ArgumentParser], parents: Sequence[argparse.ArgumentParser]) -> None:
-    """Add the command to the parser."""
-    text = "Average the stored explanations of a study by class, and test each class against the others."
-    parser = command("maps", text, *parents)
-    parser.add_argument("study")
-    parser.add_argument("--stage", default="", choices=STAGES, help="a modality alone (default: the fusion, if any)")
-    methods = [name for name, kind in METHODS.items() if kind.attribution]
-    parser.add_argument("--method", default=METHOD, choices=methods, help="of the explanations (default: %(default)s)")
-    parser.add_argument("--baseline", default="", help="of the explanations (default: the method's first)")
 
 
 def maps(options: argparse.Namespace) -> int:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from eavdash import store
 from eavdash.cli import console
+from eavdash.cli.commands.chosen import study_of
 from eavdash.errors import EavdashError, UsageError
 from eavdash.text import parts
 
@@ -23,13 +23,12 @@ def results(options: argparse.Namespace) -> int:
     by = parts(options.by)
     if not set(by) <= {"fold", "seed"}:
         raise UsageError.at("--by", expected="fold, seed or both", found=repr(options.by), remedy="choose among them")
-    root = store.checkpoints_root(options.checkpoints)
-    study = store.find_study(root, options.study)
+    study = study_of(options)
     _add_scores(study)
     if options.trials:
         frame = _test_trials(study, options.baselines)
     else:
-        frame = read_scores(root, options.study, options.level, by, options.baselines, options.split)
+        frame = read_scores(study, options.level, by, options.baselines, options.split)
     if options.metric and not options.trials:
         from eavdash.results.metrics import METRICS
 
@@ -82,21 +81,27 @@ def _averages(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def read_scores(
-    root: Path, name: str, level: str = "trial", by: tuple[str, ...] = (), baselines: bool = False, split: str = ""
+    study: store.StudyDir, level: str = "trial", by: tuple[str, ...] = (), baselines: bool = False, split: str = ""
 ) -> pd.DataFrame:
     """Return a study's scores; problems with single runs are printed."""
     from eavdash.results import tables
-    from eavdash.results.left_out import unread_sentence, with_counts
+    from eavdash.results.left_out import with_counts
 
-    study = store.find_study(root, name)
     frame = tables.scores(study, level=level, by=by, baselines=baselines, split=split)
+    _note_problems(frame)
+    with contextlib.suppress(EavdashError):  # reported with the marks
+        frame = with_counts(frame, study.study().left_out)
+    return frame
+
+
+def _note_problems(frame: pd.DataFrame) -> None:
+    """Print why single runs are not in a table of results, and the trials that a run could not read."""
+    from eavdash.results.left_out import unread_sentence
+
     for problem in frame.attrs.get("problems", []):
         console.error(problem)
     if unread := unread_sentence(frame):
         console.info(f"note: {unread}")
-    with contextlib.suppress(EavdashError):  # reported with the marks
-        frame = with_counts(frame, study.study().left_out)
-    return frame
 
 
 def _add_scores(study: store.StudyDir) -> None:
@@ -170,12 +175,8 @@ def _note_remarks(study: store.StudyDir, metric: str) -> None:
 
 def _test_trials(study: store.StudyDir, baselines: bool) -> pd.DataFrame:
     from eavdash.results import tables
-    from eavdash.results.left_out import unread_sentence
 
     frame = tables.trials(study, baselines=baselines)
-    for problem in frame.attrs.get("problems", []):
-        console.error(problem)
-    if unread := unread_sentence(frame):
-        console.info(f"note: {unread}")
+    _note_problems(frame)
     columns = ["subject", "trial", "stage", "label", "predicted", "correct", "confidence", "fold", "seed"]
     return frame[[*columns, *(name for name in frame.columns if name.startswith("p_"))]]

@@ -3,27 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from eavdash.cli import console
 from eavdash.cli.commands.chosen import study_of
 from eavdash.text import plural, size
-
-
-def add(command: Callable[..., argparse.ArgumentParser], parents: Sequence[argparse.ArgumentParser]) -> None:
-    """Add the command and its options."""
-    text = "Write a study's report: one HTML file that opens offline, made of what was run; nothing is computed anew."
-    parser = command("report", text, *parents)
-    parser.add_argument("study")
-    parser.add_argument("--output", metavar="FILE", help="default: report.html in the study's folder")
-    parser.add_argument("--figures", metavar="FOLDER", help="write every figure as PNG, SVG and CSV to this folder too")
-    parser.add_argument(
-        "--faces",
-        action=argparse.BooleanOptionalAction,
-        default=None,
-        help="draw pictures of faces below the maps (default: only of simulated recordings)",
-    )
 
 
 def report(options: argparse.Namespace) -> int:

@@ -4,40 +4,26 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from eavdash import store
 from eavdash.cli import console
-from eavdash.cli.commands.chosen import study_of
-from eavdash.errors import EavdashError, UsageError
+from eavdash.cli.commands.chosen import study_of, tested_trials
+from eavdash.errors import EavdashError
 from eavdash.store.task import report_progress
 
 if TYPE_CHECKING:
     from eavdash.results.representations import Representations, Space
 
 
-def add(command: Callable[..., argparse.ArgumentParser], parents: Sequence[argparse.ArgumentParser]) -> None:
-    """Add the command to the parser."""
-    text = "Place the test trials in two dimensions by what the models see in them: is it who, or what?"
-    parser = command("representations", text, *parents)
-    parser.add_argument("study")
-    parser.add_argument("--again", action="store_true", help="also compute runs again whose representations are there")
-    parser.add_argument("--device", default="cpu", help="for what has to be computed (default: %(default)s)")
-
-
 def representations(options: argparse.Namespace) -> int:
     """Write the representations of all finished runs and print what separates the trials; one that fails stops none."""
     from eavdash.results import representations as made
-    from eavdash.results import tables
 
     study = study_of(options)
-    trials = tables.trials(study)
-    if trials.empty:
-        where, remedy = f"study {study.name}", f"wait until one is done: eavdash status {study.name}"
-        raise UsageError.at(where, expected="a finished run with test trials", found="none", remedy=remedy)
+    trials = tested_trials(study)
     runs = made.represented(study, trials)
     before = None
     if not options.again:

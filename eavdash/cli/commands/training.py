@@ -57,8 +57,9 @@ def train(options: argparse.Namespace) -> int:
         console.info(note)
     if options.wait and not options.json:
         failed = queue_and_wait(options.root, options.study, config, chosen, root, execution, unusable=unusable)
-        note_marks(store.find_study(root, options.study))
-        console.print_table(read_scores(root, options.study), "table", title=f"{options.study}: test trials")
+        study = store.find_study(root, options.study)
+        note_marks(study)
+        console.print_table(read_scores(study), "table", title=f"{options.study}: test trials")
         return 1 if failed else 0
     with console.progress_bar("checking the recordings") as report:
         plan = write.prepare(options.root, options.study, config, chosen, root, unusable=unusable, report=report)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,50 +11,11 @@ import pandas as pd
 
 from eavdash.cli import console
 from eavdash.cli.commands.chosen import study_of
-from eavdash.config.choices import STAGES
 from eavdash.errors import IntegrityError
 from eavdash.store.task import report_progress
 
 if TYPE_CHECKING:
     from eavdash.explain.whatif_record import Outcome, WhatIf
-
-#: Option → its value and what it does; the values are read by eavdash/explain/changes.
-_OPTIONS = {
-    "drop": ("MODALITY", "without a modality, as in the coalitions of its Shapley values"),
-    "swap": ("MODALITY=TRIAL[@SUBJECT]", "with a modality of another trial, of the same subject unless one is named"),
-    "noise": ("MODALITY:DB", "with noise at this ratio of signal to noise, as in audio:10"),
-    "shift": ("MODALITY:SECONDS", "with a modality later, or earlier if negative, as in eeg:0.5"),
-    "mute": ("MODALITY:LOW-HIGH", "without a band in Hz, as in eeg:8-12 or audio:300-3000"),
-    "mute-electrode": ("NAME,NAME", "with flat electrodes, as in Fz"),
-    "cover": ("PART", "with a part of the face covered: mouth, eyes, brows, or a box: left,top,right,bottom in 0 to 1"),
-    "silence": ("MODALITY:START-STOP", "with a stretch silent, flat or blank, in seconds, as in audio:1-2"),
-}
-
-
-def add(command: Callable[..., argparse.ArgumentParser], parents: Sequence[argparse.ArgumentParser]) -> None:
-    """Add the command and its options."""
-    text = "Print what a test trial's decision would have been with its recordings changed; changes combine."
-    parser = command("whatif", text, *parents)
-    parser.add_argument("study")
-    parser.add_argument("--subject", required=True)
-    parser.add_argument("--trial", required=True, metavar="T")
-    changes = parser.add_argument_group("changes, made in their order and each as often as needed")
-    for name, (value, help_text) in _OPTIONS.items():
-        names = [f"--{name}", *(["--mute-band"] if name == "mute" else [])]
-        changes.add_argument(*names, dest="changes", action=_Change, metavar=value, help=help_text, default=[])
-    parser.add_argument("--stage", default="", choices=STAGES, help="a modality alone (default: the fusion, if any)")
-    parser.add_argument("--fold", type=int)
-    parser.add_argument("--seed", type=int)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--output", metavar="FILE", help="also write the answer to this file, as JSON")
-
-
-class _Change(argparse.Action):
-    """Keeps the changes of all options in the order in which they were given."""
-
-    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
-        option = "mute" if option_string == "--mute-band" else str(option_string).removeprefix("--")
-        setattr(namespace, self.dest, [*getattr(namespace, self.dest), (option, values)])
 
 
 def whatif(options: argparse.Namespace) -> int:

@@ -77,7 +77,7 @@ class Figure:
     caption: str
     figure: go.Figure
     svg: bytes
-    csv_text: str
+    table: bytes  # as CSV
     kind: str = "figure"
 
     @property
@@ -91,7 +91,7 @@ class Figure:
 
     @property
     def csv(self) -> str:
-        return data_address(self.csv_text.encode("utf-8", "backslashreplace"), "text/csv")
+        return data_address(self.table, "text/csv")
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,6 +21,7 @@ from eavdash.jobs.snapshot import snapshot
 from eavdash.report.caveats import Caveats, of_study
 from eavdash.results import agreement, comparisons, epochs, groups, probes, shapley, study_scores
 from eavdash.results.comparisons import Question
+from eavdash.results.decisions import Decisions
 from eavdash.results.reading import BASELINES
 from eavdash.results.scored import Scored
 from eavdash.store import StudyDir
@@ -54,10 +55,14 @@ class Contents:
         return self.scored.trials([*STAGES])
 
     @functools.cached_property
+    def decisions(self) -> Decisions:
+        """Who decided what; it remembers what has been compared."""
+        return comparisons.decisions(self.scored)
+
+    @functools.cached_property
     def question(self) -> Question:
         """The declared question and what stands beside it."""
-        means = comparisons.validation_means(self.scored)
-        return comparisons.ask(comparisons.decisions(self.scored), means, self.caveats.unfinished)
+        return comparisons.ask(self.decisions, comparisons.validation_means(self.scored), self.caveats.unfinished)
 
     @functools.cached_property
     def independent(self) -> pd.DataFrame:
@@ -83,7 +88,7 @@ class Contents:
     @functools.cached_property
     def remarks(self) -> list[str]:
         """Sentences about the accuracies: encoders behind their baselines, test epoch, probes."""
-        found = [*comparisons.behind(comparisons.decisions(self.scored))]
+        found = [*comparisons.behind(self.decisions)]
         found += filter(None, [epochs.gain_sentence(epochs.epoch_gain(self.study)), comparisons.uneven(self.trials)])
         return [*found, *probes.sentences(self.study)] if len(self.trials) else found
 
@@ -124,7 +129,7 @@ class Contents:
     @property
     def problems(self) -> list[str]:
         """Messages about damaged files of finished runs."""
-        return [*self.scored.problems.values(), *self.scored.beside.values()]
+        return self.scored.messages
 
 
 def read(study: StudyDir) -> Contents:

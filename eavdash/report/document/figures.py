@@ -14,7 +14,7 @@ import plotly.graph_objects as go
 from eavdash.report import theme
 from eavdash.report.document.contents import Contents
 from eavdash.report.figures import agreement as shares
-from eavdash.report.figures import comparisons, results, subject_views
+from eavdash.report.figures import comparisons, plain, results, subject_views
 from eavdash.report.figures.baselines import baseline_means, means_note
 from eavdash.report.figures.subjects import MOST_SUBJECTS, subject_bars
 from eavdash.results import agreement, tables
@@ -33,10 +33,13 @@ class NamedFigure:
 
 
 def figures_of(found: Contents) -> list[NamedFigure]:
-    """Return the figures for which there are results."""
+    """Return the figures for which there are results, with their texts escaped as those of pages are."""
     if found.own.empty:
         return []
-    return [*_accuracy(found), *_statistics(found), *_attention(found)]
+    figures = [*_accuracy(found), *_statistics(found), *_attention(found)]
+    for each in figures:
+        plain.escape(each.figure)
+    return figures
 
 
 def _accuracy(found: Contents) -> Iterator[NamedFigure]:

@@ -23,7 +23,6 @@ from eavdash.report import caveats, figure_data, static, theme
 from eavdash.report.document import contents, explained, sections
 from eavdash.report.document.blocks import Figure, Picture, Section, Table
 from eavdash.report.document.figures import NamedFigure, figures_of
-from eavdash.report.figures import plain
 from eavdash.store import StudyDir
 from eavdash.store.atomic import write_atomic
 from eavdash.text import csv_for_people, visible
@@ -120,7 +119,7 @@ def write_figures(study: StudyDir, folder: Path, report: Report = silent) -> lis
 
 
 def file_of(figure: go.Figure, form: str, title: str, caption: str, about: caveats.Caveats) -> bytes:
-    """Return a figure as ``png``, ``svg`` or ``csv``, with its title, caption and the study's caveats in it."""
+    """Return an escaped figure as ``png``, ``svg`` or ``csv``, with title, caption and the study's caveats in it."""
     if form == "csv":
         more = {"study": about.study, "figure": title, **about.columns}
         return csv_for_people(figure_data.data(figure, more)).encode("utf-8", "backslashreplace")
@@ -135,10 +134,9 @@ def _seen(value: object) -> object:
 
 def _figure(each: NamedFigure, about: caveats.Caveats) -> Figure:
     svg = file_of(each.figure, "svg", each.title, each.caption, about)
-    text = file_of(each.figure, "csv", each.title, each.caption, about).decode("utf-8")
-    shown = plain.escape(copy.deepcopy(each.figure))
-    shown.update_layout(template="plotly_white", width=None)
-    return Figure(each.name, each.title, each.caption, shown, svg, text)
+    table = file_of(each.figure, "csv", each.title, each.caption, about)
+    shown = copy.deepcopy(each.figure).update_layout(template="plotly_white", width=None)
+    return Figure(each.name, each.title, each.caption, shown, svg, table)
 
 
 def _picture(each: explained.Explained, faces: bool) -> Picture | None:

@@ -163,7 +163,7 @@ def statistics(found: Contents, figures: Sequence[Figure]) -> Section:
     section.blocks += figures
     if question.secondary:
         frame = comparisons.comparison_table(question.secondary)
-        note = comparisons.METHOD_NOTE.replace("of this page's tables", "of this table")
+        note = comparisons.method_note("this table")
         exported = found.caveats.beside(pd.DataFrame([vars(c) for c in question.secondary]))
         section.blocks.append(Table("Secondary comparisons (Holm)", frame, exported, note))
     return section

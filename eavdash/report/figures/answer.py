@@ -12,7 +12,7 @@ from eavdash.results.comparisons import Question
 from eavdash.results.metrics import METRICS
 from eavdash.results.paired import ALPHA, Comparison, least_subjects
 from eavdash.results.subjects import Standing
-from eavdash.text import plural
+from eavdash.text import p_value, plural
 
 
 def answer(found: Sequence[Standing], question: Question) -> str:
@@ -63,4 +63,4 @@ def _told(question: Question) -> str:
     if c is None:
         return "no verdict"
     told = "no difference can be told" if c.p >= ALPHA else f"fusion is {'better' if c.difference > 0 else 'worse'}"
-    return f"{told} ({theme.p_value(c.p)})"
+    return f"{told} ({p_value(c.p)})"

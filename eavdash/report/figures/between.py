@@ -16,7 +16,7 @@ from eavdash.report.figures.inference import signed
 from eavdash.results.between import Between
 from eavdash.results.optimism import Step
 from eavdash.results.paired import ALPHA, least_subjects
-from eavdash.text import plural
+from eavdash.text import p_value, plural
 
 
 def between_table(found: Between) -> pd.DataFrame:
@@ -34,7 +34,7 @@ def between_table(found: Between) -> pd.DataFrame:
                 "difference": f"{signed(c.difference)} points",
                 "95 % interval": "too few" if few or math.isnan(c.low) else f"{signed(c.low)} to {signed(c.high)}",
                 "better / worse": f"{c.better} / {c.worse}",
-                "p (Holm)": "too few" if few else "–" if found.why_not else theme.p_value(c.p_holm),
+                "p (Holm)": "too few" if few else "–" if found.why_not else p_value(c.p_holm),
                 "effect": "too few" if few else f"{c.effect:+.2f}",
             }
         )
@@ -49,7 +49,7 @@ def answer(found: Between, stage: str) -> str:
         return f"{theme.label(stage)}: {c.a} minus {c.b} is {how}. {found.why_not}"
     if c.subjects < least_subjects():
         return f"{theme.label(stage)}: {c.a} minus {c.b} is {how}; too few subjects to tell."
-    told = f"{how}, 95 % interval {signed(c.low)} to {signed(c.high)}, {theme.p_value(c.p_holm)} after Holm"
+    told = f"{how}, 95 % interval {signed(c.low)} to {signed(c.high)}, {p_value(c.p_holm)} after Holm"
     if c.p_holm >= ALPHA:
         return f"{theme.label(stage)}: no difference between {c.a} and {c.b} can be told ({told})."
     return f"{theme.label(stage)}: {c.a} is {'better' if c.difference > 0 else 'worse'} than {c.b} ({told})."

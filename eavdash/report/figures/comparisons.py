@@ -16,17 +16,22 @@ from eavdash.report.figures.answer import metric_name
 from eavdash.results.comparisons import Question
 from eavdash.results.metrics import METRICS
 from eavdash.results.paired import ALPHA, Comparison, least_subjects
-from eavdash.text import natural_order, plural
+from eavdash.text import natural_order, p_value, plural
 
-METHOD_NOTE = (
+_METHOD = (
     "Differences are the first stage minus the other, over the trials that both have been tested on; a trial is "
     "averaged over "
     "its seeds first. The interval is Student's. p: two-sided sign-flip permutation test of the mean over subjects, "
     "corrected "
-    "over all rows of this page's tables by Holm's method; the signed-rank p stands beside it, uncorrected. Effect: "
+    "over all rows of {tables} by Holm's method; the signed-rank p stands beside it, uncorrected. Effect: "
     "rank-biserial "
     "correlation, from -1 to 1."
 )
+
+
+def method_note(tables: str) -> str:
+    """Return how the comparisons are made; ``tables``: those over which p is corrected, in words."""
+    return _METHOD.format(tables=tables)
 
 
 def comparison_table(comparisons: Sequence[Comparison], metric: str = "accuracy") -> pd.DataFrame:
@@ -47,8 +52,8 @@ def _row(c: Comparison) -> dict[str, object]:
         "difference": f"{100 * c.difference:+.1f} points",
         "95 % interval": "too few" if few else f"{100 * c.low:+.1f} to {100 * c.high:+.1f}",
         "better / worse": f"{c.better} / {c.worse}",
-        "p (Holm)": "too few" if few else theme.p_value(c.p_holm),
-        "p (signed rank)": "too few" if few else theme.p_value(c.p_wilcoxon),
+        "p (Holm)": "too few" if few else p_value(c.p_holm),
+        "p (signed rank)": "too few" if few else p_value(c.p_wilcoxon),
         "effect": "too few" if few else f"{c.effect:+.2f}",
     }
 
@@ -73,7 +78,7 @@ def verdict(question: Question) -> str:
     said = "" if question.metric == "accuracy" else f" of {METRICS[question.metric]}"
     how = (
         f"{100 * c.difference:+.1f} points{said}, 95 % interval {100 * c.low:+.1f} to {100 * c.high:+.1f}, "
-        f"n = {c.subjects} subjects, sign-flip permutation test, {theme.p_value(c.p)}"
+        f"n = {c.subjects} subjects, sign-flip permutation test, {p_value(c.p)}"
     )
     if c.p >= ALPHA:
         return f"No difference between fusion and {other}, the modality chosen by validation, can be told ({how})."

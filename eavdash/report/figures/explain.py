@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 HERTZ_CELLS = 100  # of a map by frequency
 _COLUMNS = 600  # time steps of a spectrogram that are sent to the browser
 _HERTZ = (250, 500, 1000, 2000, 4000, 8000)  # labels of a mel axis
-#: Clear at 0, so that a light page stays light there, a dark one dark, and a spectrogram visible.
-_COLOURS = [[0, "rgba(5,113,176,0.95)"], [0.5, "rgba(160,160,160,0)"], [1, "rgba(202,0,32,0.95)"]]
 _GREY = np.array([138, 138, 138], np.uint8)
 
 
@@ -92,7 +90,7 @@ def colour_bar(scale: float, unit: str) -> go.Figure:
             x=[None],
             y=[None],
             mode="markers",
-            marker={"color": [0], "cmin": -scale, "cmax": scale, "colorscale": _COLOURS, "colorbar": bar},
+            marker={"color": [0], "cmin": -scale, "cmax": scale, "colorscale": theme.ATTRIBUTIONS, "colorbar": bar},
             hoverinfo="skip",
         )
     )
@@ -117,20 +115,9 @@ def logmel_overlay(shown: WindowMap, scale: float, unit: str, hertz: Sequence[fl
     fig = theme.figure(280, {"title": "Time, s"}, axis)
     x = _cell_times(shown.times, len(base))
     fig.add_trace(go.Heatmap(z=base.T, x=x, colorscale="Greys_r", showscale=False, hoverinfo="skip"))
-    fig.add_trace(
-        go.Heatmap(
-            z=heat.T,
-            x=_cell_times(shown.times, len(heat)),
-            y=bands,
-            zmin=-scale,
-            zmax=scale,
-            colorscale=_COLOURS,
-            colorbar=_bar(unit),
-            text=[[name] * len(heat) for name in named],
-            hovertemplate="%{x:.2f} s, %{text}: %{z:.2g}<extra></extra>",
-        )
-    )
-    return fig
+    text, hover = [[name] * len(heat) for name in named], "%{x:.2f} s, %{text}: %{z:.2g}<extra></extra>"
+    x = _cell_times(shown.times, len(heat))
+    return fig.add_trace(_heat(heat.T, scale, unit, x=x, y=bands, text=text, hovertemplate=hover))
 
 
 def wave_heat(shown: WindowMap, scale: float, unit: str) -> go.Figure:
@@ -148,21 +135,9 @@ def wave_heat(shown: WindowMap, scale: float, unit: str) -> go.Figure:
 def row_heat(shown: WindowMap, rows: Sequence[str], scale: float, unit: str) -> go.Figure:
     """Draw the attributions (time, row) of the EEG's channels, or of the columns of a table of features."""
     heat = cell_means(shown.heat, EEG_STEPS, 10**6)
-    axis = {"autorange": "reversed", "type": "category", "dtick": 1, "tickfont": {"size": 10}, "showgrid": False}
-    fig = theme.figure(max(260, 14 * len(rows) + 80), {"title": "Time, s", "showgrid": False}, axis)
-    fig.add_trace(
-        go.Heatmap(
-            z=heat.T,
-            x=_cell_times(shown.times, len(heat)),
-            y=list(rows),
-            zmin=-scale,
-            zmax=scale,
-            colorscale=_COLOURS,
-            colorbar=_bar(unit),
-            hovertemplate="%{y} %{x:.2f} s: %{z:.2g}<extra></extra>",
-        )
-    )
-    return fig
+    fig = _named_rows(max(260, 14 * len(rows) + 80), "Time, s")
+    x, hover = _cell_times(shown.times, len(heat)), "%{y} %{x:.2f} s: %{z:.2g}<extra></extra>"
+    return fig.add_trace(_heat(heat.T, scale, unit, x=x, y=list(rows), hovertemplate=hover))
 
 
 def frequency_heat(
@@ -173,20 +148,9 @@ def frequency_heat(
     ``hertz`` (frequency,): of the columns.
     """
     heat, columns = cell_means(spectrum, 10**6, HERTZ_CELLS), cell_means(np.asarray(hertz, float)[None], 1, HERTZ_CELLS)
-    axis = {"autorange": "reversed", "type": "category", "dtick": 1, "tickfont": {"size": 10}, "showgrid": False}
-    fig = theme.figure(max(280, 14 * len(channels) + 100), {"title": "Frequency, Hz", "showgrid": False}, axis)
-    fig.add_trace(
-        go.Heatmap(
-            z=heat,
-            x=columns[0],
-            y=list(channels),
-            zmin=-scale,
-            zmax=scale,
-            colorscale=_COLOURS,
-            colorbar=_bar(unit),
-            hovertemplate="%{y} %{x:.1f} Hz: %{z:.2g}<extra></extra>",
-        )
-    )
+    fig = _named_rows(max(280, 14 * len(channels) + 100), "Frequency, Hz")
+    hover = "%{y} %{x:.1f} Hz: %{z:.2g}<extra></extra>"
+    fig.add_trace(_heat(heat, scale, unit, x=columns[0], y=list(channels), hovertemplate=hover))
     for name, sums in in_bands(spectrum / spectrum.size, np.asarray(hertz)).items():
         start = BANDS[name]
         if start > 0:
@@ -210,8 +174,16 @@ def mark_failed(fig: go.Figure, note: str) -> go.Figure:
     return fig
 
 
-def _bar(unit: str) -> dict[str, Any]:
-    return {"thickness": 8, "title": {"text": unit, "side": "right"}, "exponentformat": "power"}
+def _named_rows(height: int, title: str) -> go.Figure:
+    """Return an empty figure whose rows have names, the first at the top; ``title``: of the horizontal axis."""
+    axis = {"autorange": "reversed", "type": "category", "dtick": 1, "tickfont": {"size": 10}, "showgrid": False}
+    return theme.figure(height, {"title": title, "showgrid": False}, axis)
+
+
+def _heat(values: np.ndarray, scale: float, unit: str, **more: Any) -> go.Heatmap:
+    """Return attributions (row, column) as colours, with the bar that explains them."""
+    bar = {"thickness": 8, "title": {"text": unit, "side": "right"}, "exponentformat": "power"}
+    return go.Heatmap(z=values, zmin=-scale, zmax=scale, colorscale=theme.ATTRIBUTIONS, colorbar=bar, **more)
 
 
 def _centres(length: int, count: int) -> np.ndarray:

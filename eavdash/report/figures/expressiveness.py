@@ -14,7 +14,7 @@ import plotly.graph_objects as go
 
 from eavdash.report import theme
 from eavdash.results.expressiveness import MEASURES, Relation
-from eavdash.text import natural_order
+from eavdash.text import natural_order, p_value
 
 SYMBOLS = ("circle", "square", "diamond", "cross", "triangle-up", "star", "x", "hexagon")
 
@@ -79,7 +79,7 @@ def relation_table(found: Sequence[Relation]) -> pd.DataFrame:
             {
                 "measure": measure_name(r.measure),
                 "over subjects": _rho(r.across),
-                "p": "too few" if math.isnan(r.p) else theme.p_value(r.p),
+                "p": "too few" if math.isnan(r.p) else p_value(r.p),
                 "subjects": r.subjects,
                 "within subjects": f"{_rho(r.within)}{span}",
                 "of subjects": r.people,

@@ -18,6 +18,7 @@ from eavdash.results.comparisons import Question
 from eavdash.results.inference import ROPE, Inference
 from eavdash.results.metrics import METRICS
 from eavdash.results.paired import Comparison, least_subjects
+from eavdash.text import p_value
 
 HOW = (
     "Interval: bias-corrected and accelerated bootstrap over subjects (9,999 resamples); with few subjects it is a "
@@ -45,7 +46,7 @@ def printed(question: Question, found: Inference) -> str:
     if not few:
         parts.append(f"95 % CI [{signed(found.low)}, {signed(found.high)}], {found.how}")
     if not question.why_not:
-        parts.append(f"sign-flip permutation test, two-sided, {theme.p_value(c.p)}")
+        parts.append(f"sign-flip permutation test, two-sided, {p_value(c.p)}")
     if not few and math.isfinite(found.effect):
         parts.append(f"Hedges' g = {found.effect:.2f} [{found.effect_low:.2f}, {found.effect_high:.2f}]")
     parts.append(f"N = {c.subjects}")
@@ -69,7 +70,7 @@ def facts(question: Question, found: Inference) -> pd.DataFrame:
     row = {
         "difference": f"{signed(found.difference)} points",
         "95 % interval": "too few" if few else _span(found.low, found.high, signed),
-        "p": "–" if question.why_not or few else theme.p_value(c.p),
+        "p": "–" if question.why_not or few else p_value(c.p),
         "Hedges' g": "–" if few or math.isnan(found.effect) else f"{found.effect:+.2f}",
         "95 % interval of g": "–" if few else _span(found.effect_low, found.effect_high, lambda g: f"{g:+.2f}"),
         "gained / lost / tied": f"{found.gained} / {found.lost} / {found.tied}",
@@ -135,7 +136,7 @@ def paired_differences(comparisons: Sequence[Comparison], differences: Mapping[s
         )
         few = c.subjects < least_subjects()
         p = c.p if number == 0 and math.isnan(c.p_holm) else c.p_holm
-        text = "too few" if few or math.isnan(p) else theme.p_value(p)
+        text = "too few" if few or math.isnan(p) else p_value(p)
         fig.add_annotation(x=1, xref="paper", xanchor="right", y=number - 0.36, text=text, showarrow=False)
     fig.update_xaxes(range=[-1.12 * reach - 1, 1.12 * reach + 1])
     return fig

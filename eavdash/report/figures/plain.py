@@ -48,9 +48,14 @@ def _escaped(key: str, value: Any) -> Any:
     return value
 
 
+def plain_text(text: object) -> str:
+    """Return an escaped text, or another value as text, as it was before :func:`escape`."""
+    return html.unescape(str(text).replace("<br>", "\n"))
+
+
 def _unescaped(value: Any) -> Any:
     if isinstance(value, str):
-        return html.unescape(value.replace("<br>", "\n"))
+        return plain_text(value)
     if isinstance(value, (list, tuple)):
         return [_unescaped(v) for v in value]
     return value

@@ -12,8 +12,9 @@ import plotly.graph_objects as go
 from plotly.colors import qualitative
 
 from eavdash.report import theme
+from eavdash.results.paired import ALPHA
 from eavdash.results.representations import WAYS, Space
-from eavdash.text import natural_order
+from eavdash.text import natural_order, p_value
 
 #: Okabe & Ito's colours, then others that differ; after that they repeat with other symbols.
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#7A5C48", "#8A8A8A", *qualitative.Dark24)
@@ -34,11 +35,8 @@ def scatter(rows: pd.DataFrame, space: Space, way: str, by: str) -> go.Figure:
         marker = {"color": 100 * rows[by], "colorscale": theme.SEQUENTIAL, "colorbar": {"ticksuffix": " %"}, "size": 9}
         return fig.add_trace(_points(rows, way, "", marker))
     for number, name in enumerate(natural_order(rows[by].astype(str).tolist())):
-        colour = (
-            _OUTCOMES.get(name, _COLOURS[number % len(_COLOURS)])
-            if by == "outcome"
-            else _COLOURS[number % len(_COLOURS)]
-        )
+        colour = _COLOURS[number % len(_COLOURS)]
+        colour = _OUTCOMES.get(name, colour) if by == "outcome" else colour
         symbol = _SYMBOLS[number // len(_COLOURS) % len(_SYMBOLS)]
         marker = {"color": colour, "symbol": "x" if name == "wrong" and by == "outcome" else symbol, "size": 9}
         fig.add_trace(_points(rows[rows[by].astype(str) == name], way, name, marker))
@@ -63,9 +61,9 @@ def separations(spaces: Sequence[Space], names: dict[str, str]) -> go.Figure:
                 marker={
                     "color": theme.colour(kind),
                     "size": 9,
-                    "symbol": ["circle" if s.label_p < 0.05 else "circle-open" for s in found],
+                    "symbol": ["circle" if s.label_p < ALPHA else "circle-open" for s in found],
                 },
-                text=[theme.p_value(s.label_p) for s in found],
+                text=[p_value(s.label_p) for s in found],
                 hovertemplate=f"%{{y}}, {theme.label(kind)}: %{{x:.0f}} %, %{{text}}<extra></extra>",
             )
         )

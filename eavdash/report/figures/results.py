@@ -35,7 +35,7 @@ def score_table(
     """
     if subjects:
         scores = scores[scores["subject"].isin(subjects)]
-    stages = list(dict.fromkeys(scores.sort_values("stage", key=stage_rank)["stage"]))
+    stages = stages_of(scores)
     text = [f"{theme.percent(a)} (n = {n})" for a, n in zip(scores[metric], scores["n"], strict=True)]
     cells = dict(zip(zip(scores["subject"], scores["stage"], strict=True), text, strict=True))
     for row in holes.to_dict("records") if holes is not None else ():
@@ -60,7 +60,7 @@ def averages(scores: pd.DataFrame, metric: str = "accuracy") -> pd.DataFrame:
 def column_table(scores: pd.DataFrame) -> pd.DataFrame:
     """Return values x stages with texts ``63 ± 8 % (n = 120)``, from scores split by a column."""
     column = str(scores.columns[3])  # after study, subject and stage
-    stages = list(dict.fromkeys(scores.sort_values("stage", key=stage_rank)["stage"]))
+    stages = stages_of(scores)
     rows = []
     for value in natural_order(scores[column]):
         row = {column: value}
@@ -118,7 +118,7 @@ def trial_table(trials: pd.DataFrame, subject: str) -> pd.DataFrame:
     mine = trials[trials["subject"] == subject]
     extra = [c for c in ("fold", "seed") if trials[c].nunique() > 1]
     keys = ["trial", *extra, "label"]
-    stages = list(dict.fromkeys(mine.sort_values("stage", key=stage_rank)["stage"]))
+    stages = stages_of(mine)
     wide = mine.pivot(index=keys, columns="stage", values="predicted")[stages].rename(columns=theme.label)
     for column in attention_columns(mine):
         share = mine[mine["stage"] == "fusion"].set_index(keys)[column]
@@ -156,9 +156,9 @@ def confusion_matrix(counts: pd.DataFrame, stage: str) -> go.Figure:
     return fig
 
 
-def stage_rank(column: pd.Series) -> pd.Series:
-    """Return the position of each stage in the display order."""
-    return column.map(STAGE_RANK)
+def stages_of(rows: pd.DataFrame) -> list[str]:
+    """Return the stages of a table in the order in which they are shown."""
+    return sorted(rows["stage"].unique(), key=lambda stage: STAGE_RANK.get(stage, len(STAGE_RANK)))
 
 
 def _average(row: Mapping[Hashable, Any], metric: str) -> str:

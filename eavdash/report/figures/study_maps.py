@@ -16,14 +16,13 @@ import plotly.graph_objects as go
 
 from eavdash.report import theme
 from eavdash.results.paired import ALPHA
-from eavdash.text import plural
+from eavdash.text import p_value, plural
 
 if TYPE_CHECKING:
     from eavdash.explain.maps.record import StudyMaps, ViewTest
 
 TITLES = {"scalp": "EEG: scalp", "eeg": "EEG: electrode and time", "audio": "Audio", "vision": "Vision"}
 UNIT = "% of the modality"
-_COLOURS = [[0, "rgba(5,113,176,0.95)"], [0.5, "rgba(160,160,160,0)"], [1, "rgba(202,0,32,0.95)"]]
 #: The same on a head, where an electrode without any attribution is still seen.
 _DOTS = [[0, "#0571b0"], [0.5, "#d9d9d9"], [1, "#ca0020"]]
 _FRAME = "#E69F00"  # seen on red, on blue, and on both themes
@@ -83,9 +82,9 @@ def answer(found: StudyMaps, view: str) -> list[str]:
         elif test.cells:
             order = np.argsort(np.where(np.isfinite(p), p, np.inf), axis=None, kind="stable")[: min(test.cells, _NAMED)]
             where = "; ".join(str(names.flat[i]) for i in order) + ("; …" if test.cells > _NAMED else ".")
-            said.append(f"{test.label} differs in {test.cells} of {p.size} cells ({theme.p_value(test.p)}): {where}")
+            said.append(f"{test.label} differs in {test.cells} of {p.size} cells ({p_value(test.p)}): {where}")
         else:
-            said.append(f"{test.label}: no cell differs ({theme.p_value(test.p)}).")
+            said.append(f"{test.label}: no cell differs ({p_value(test.p)}).")
     return said
 
 
@@ -202,7 +201,7 @@ def _heat(
             y=y,
             zmin=-100 * full,
             zmax=100 * full,
-            colorscale=_COLOURS,
+            colorscale=theme.ATTRIBUTIONS,
             colorbar=_bar(),
             text=names,
             hovertemplate="%{text}: %{z:+.2f} %<extra></extra>",

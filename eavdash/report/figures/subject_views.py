@@ -14,7 +14,7 @@ import plotly.graph_objects as go
 
 from eavdash.report import theme
 from eavdash.report.figures.answer import interval, metric_name
-from eavdash.report.figures.results import stage_rank
+from eavdash.report.figures.results import stages_of
 from eavdash.report.figures.subjects import hole_text
 from eavdash.results.scored import STAGE_RANK
 from eavdash.results.subjects import standings
@@ -24,7 +24,7 @@ _HOVER = "subject %{customdata[0]}, %{customdata[2]}: %{customdata[3]:.1f} %<ext
 
 def strips(scores: pd.DataFrame, metric: str) -> go.Figure:
     """Draw a point per subject in one strip per stage, and beside it the mean with its 95 % interval over subjects."""
-    stages = _stages(scores)
+    stages = stages_of(scores)
     x = {"tickvals": [*range(len(stages))], "ticktext": [theme.label(s) for s in stages], "showgrid": False}
     x |= {"range": [-0.5, len(stages) - 0.5], "zeroline": False}
     fig = theme.figure(440, x, {"title": f"{metric_name(metric)}, %", "range": [0, 105]}, showlegend=False)
@@ -138,10 +138,6 @@ def _add_missing(fig: go.Figure, stage: str, rows: pd.DataFrame, base: int, have
             ),
         )
     )
-
-
-def _stages(scores: pd.DataFrame) -> list[str]:
-    return list(dict.fromkeys(scores.sort_values("stage", key=stage_rank)["stage"]))
 
 
 def _scale(metric: str) -> dict[str, object]:

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 
 from eavdash.report import theme
 from eavdash.report.figures.answer import metric_name
-from eavdash.report.figures.results import AVERAGE, averages, stage_rank
+from eavdash.report.figures.results import AVERAGE, averages, stages_of
 from eavdash.results.metrics import METRICS
 from eavdash.results.paired import ALPHA
 from eavdash.results.scored import STAGE_RANK
@@ -51,7 +51,7 @@ def subject_bars(
     than :data:`BARS_PER_ROW` go into several rows.
     """
     shown = scores[scores["subject"].isin(subjects)] if subjects else scores
-    stages = list(dict.fromkeys(scores.sort_values("stage", key=stage_rank)["stage"]))
+    stages = stages_of(scores)
     if holes is not None:
         stages = sorted({*stages, *holes["stage"]}, key=STAGE_RANK.__getitem__)
     trials = {(r["subject"], r["stage"]): float(r["n"]) for r in independent.to_dict("records")}

@@ -53,7 +53,7 @@ def table(found: WhatIf) -> pd.DataFrame:
         row = {"Modality": theme.label(name)}
         if found.before.attention:
             row["Attention"] = _pair(found.before.attention, found.after.attention, name, theme.percent)
-        row["Shapley"] = _pair(found.before.shapley, found.after.shapley, name, _signed)
+        row["Shapley"] = _pair(found.before.shapley, found.after.shapley, name, modalities.signed)
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -72,7 +72,3 @@ def windows(found: WhatIf) -> pd.DataFrame:
 
 def _pair(before: Mapping[str, float], after: Mapping[str, float], name: str, text: Callable[[float], str]) -> str:
     return " → ".join(text(of[name]) if name in of else "–" for of in (before, after))
-
-
-def _signed(value: float) -> str:
-    return f"{value:+.2f}".replace("-", "−")

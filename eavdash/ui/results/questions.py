@@ -55,7 +55,7 @@ def show(study: StudyDir, document: StudyDocument, metric: str = "accuracy") -> 
         st.dataframe(comparisons.comparison_table(rows, metric), hide_index=True, key=f"{PAGE}_{key}")
         exports.comparisons_menu(study, rows, f"{PAGE}_{key}", key)
     if question.secondary:
-        st.caption(comparisons.METHOD_NOTE)
+        st.caption(comparisons.method_note("this page's tables"))
 
 
 def _declared(study: StudyDir, document: StudyDocument, question: Question) -> None:
