@@ -21,7 +21,7 @@ from eavdash.report.figures import health as figures
 from eavdash.report.figures import health_tables as tables
 from eavdash.store import checkpoints_root
 from eavdash.text import markdown, plural, visible
-from eavdash.ui import address, cached_data, scanning, tasks, widgets
+from eavdash.ui import address, cached_data, choosing, scanning, tasks, widgets
 
 if TYPE_CHECKING:
     from eavdash.health.report import Finding, HealthReport
@@ -210,7 +210,7 @@ def recordings(report: HealthReport) -> None:
     with panel:
         there = [m for m in MODALITIES if (report.recordings["modality"] == m).any()]
         left, right = st.columns(2)
-        modality = widgets.segments("Modality", there, f"{PAGE}_recordings_modality", theme.label, container=left)
+        modality = choosing.segments("Modality", there, f"{PAGE}_recordings_modality", theme.label, container=left)
         names = list(dict.fromkeys(report.recordings["subject"]))
         address.valid(f"{PAGE}_recordings_subject", names)
         subject = right.selectbox(
@@ -239,5 +239,5 @@ def protocol_folds(report: HealthReport) -> None:
     panel = st.expander("Fold by fold", key=f"{PAGE}_folds_open", on_change="rerun")
     if panel.open:
         with panel:
-            protocol = widgets.segments("Protocol", names, f"{PAGE}_folds_protocol")
+            protocol = choosing.segments("Protocol", names, f"{PAGE}_folds_protocol")
             st.dataframe(tables.folds_table(report.split_preview, str(protocol)), hide_index=True, key=f"{PAGE}_folds")
