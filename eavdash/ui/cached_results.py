@@ -19,7 +19,6 @@ import streamlit as st
 
 from eavdash.config.choices import STAGES
 from eavdash.errors import EavdashError, IntegrityError
-from eavdash.jobs import snapshot as run_states
 from eavdash.results import attention, columns, comparisons, epochs, groups, probes, study_scores, tables
 from eavdash.results.decisions import Decisions
 from eavdash.results.reading import BASELINES, NEEDED
@@ -172,23 +171,22 @@ def scores_by_column(study: StudyDir, column: str) -> pd.DataFrame:
 
 
 @st.cache_data(max_entries=16, show_spinner=False, hash_funcs={StudyDir: _remarks_key})
+def probed(study: StudyDir) -> tuple[list[str], list[str]]:
+    """Return the sentences of a study's probes, and the names of those that were not run yet."""
+    return probes.sentences(study, _time_only(study)), probes.missing(study)
+
+
+@st.cache_data(max_entries=16, show_spinner=False, hash_funcs={StudyDir: _remarks_key})
 def remarks(study: StudyDir, metric: str = "accuracy") -> tuple[list[str], list[str]]:
     """Return the remarks on a study's scores, and the names of probes that were not run yet."""
     gain = epochs.gain_sentence(epochs.epoch_gain(study))
-    said = [*of(study).behind(metric), *filter(None, [gain]), *probes.sentences(study, _time_only(study))]
-    return said, probes.missing(study)
+    said, missing = probed(study)
+    return [*of(study).behind(metric), *filter(None, [gain]), *said], missing
 
 
 def behind(study: StudyDir, metric: str = "accuracy") -> list[str]:
     """Return a sentence for each encoder that is not clearly better than its baselines."""
     return of(study).behind(metric)
-
-
-def question(study: StudyDir, metric: str = "accuracy") -> comparisons.Question:
-    """Return what may be concluded from a study's results."""
-    states = run_states.snapshot(study)
-    done = (states["state"] == "done").tolist()
-    return of(study).question(metric, comparisons.unfinished_sentence(zip(states["stage"].tolist(), done, strict=True)))
 
 
 @st.cache_data(max_entries=64, show_spinner="Reading the windows", hash_funcs={StudyDir: results_key})

@@ -19,13 +19,14 @@ from eavdash.results import optimism as steps
 from eavdash.results import together as decided
 from eavdash.results.between import Between
 from eavdash.results.columns import study_table
+from eavdash.results.comparisons import Question
 from eavdash.results.expressiveness import Relation
 from eavdash.results.inference import Inference
 from eavdash.results.optimism import Step
 from eavdash.results.paired import Comparison
 from eavdash.results.together import Together
 from eavdash.store import StudyDir
-from eavdash.ui import cached_results
+from eavdash.ui import cached_results, cached_runs
 from eavdash.ui.cached_results import Stamp, file_stamp, results_key
 
 
@@ -35,6 +36,14 @@ class Compared:
 
     people: dict[str, pd.DataFrame]  # a, b by subject, on common trials
     differences: dict[str, pd.Series]
+
+
+def question(study: StudyDir, metric: str = "accuracy") -> Question:
+    """Return what may be concluded about a study's declared question."""
+    states = cached_runs.snapshot(study)
+    done = (states["state"] == "done").tolist()
+    unfinished = comparisons.unfinished_sentence(zip(states["stage"].tolist(), done, strict=True))
+    return cached_results.of(study).question(metric, unfinished)
 
 
 @st.cache_data(max_entries=32, show_spinner="Resampling the subjects", hash_funcs={StudyDir: results_key})

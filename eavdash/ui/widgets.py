@@ -5,7 +5,7 @@ Tables come from the ``cached_*`` modules, figures from ``eavdash.report.figures
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,7 @@ from eavdash.results.statistics import too_few
 from eavdash.store import StudyDir, checkpoints_root, datasets, studies
 from eavdash.store.documents import StudyDocument
 from eavdash.text import markdown
-from eavdash.ui import actions, address, allowing, cached_runs, dataset, downloads, edge
+from eavdash.ui import actions, allowing, cached_runs, dataset, downloads, edge
 from eavdash.ui.draft import kept
 
 if TYPE_CHECKING:
@@ -266,16 +266,6 @@ def chart(figure: go.Figure, key: str, alt: str, files: bool = True, **options: 
     if files:
         downloads.figure_menu(figure, key, alt, current_study())
     return event
-
-
-def segments(title: str, options: Sequence[Any], key: str, label: Callable[[Any], str] = str, **more: Any) -> Any:
-    """Show a segmented control in which one option, at first the first one, is always selected; return that option.
-
-    The value is set before it is shown, so that an address or another page can choose it.
-    """
-    default, container = more.pop("default", options[0]), more.pop("container", st)
-    address.valid(key, options, default)
-    return container.segmented_control(title, options, format_func=label, required=True, key=key, **more)
 
 
 def selected_points(event: Any) -> list[dict[str, Any]]:

@@ -1,10 +1,8 @@
 """The declared question, is fusion better than the best single modality; and what lies behind the scores."""
 
-import streamlit as st
-
 from eavdash.report.figures.answer import metric_name
 from eavdash.results.metrics import METRICS
-from eavdash.ui import address, cached_results, downloads, widgets
+from eavdash.ui import address, cached_results, choosing, downloads, widgets
 from eavdash.ui.draft import kept
 from eavdash.ui.results import confusions, kinds, modalities, questions, why
 
@@ -25,12 +23,10 @@ widgets.require_results(study, scores)
 address.read(PAGE, NAMES)
 for name in ("subject", "stage"):
     address.valid(f"{PAGE}_{name}", scores[name].unique().tolist())
-for name, options in (("view", VIEWS), ("metric", METRICS)):
-    if st.session_state.get(f"{PAGE}_{name}") not in options:
-        st.session_state[f"{PAGE}_{name}"] = next(iter(options))
-view = st.segmented_control("View", [*VIEWS], format_func=VIEWS.__getitem__, required=True, **kept(PAGE, "view"))
+address.valid(f"{PAGE}_metric", METRICS, next(iter(METRICS)))  # in the address also of the other views
+view = choosing.segments("View", [*VIEWS], label=VIEWS.__getitem__, **kept(PAGE, "view"))
 if view == "answer":
-    metric = st.segmented_control("Metric", [*METRICS], format_func=metric_name, required=True, **kept(PAGE, "metric"))
+    metric = choosing.segments("Metric", [*METRICS], label=metric_name, **kept(PAGE, "metric"))
     questions.show(study, document, metric)
     kinds.show(study)
 elif view == "classes":

@@ -5,7 +5,7 @@ import streamlit as st
 from eavdash.report.figures import results as figures
 from eavdash.results import paper
 from eavdash.text import markdown, natural_order
-from eavdash.ui import cached_results, downloads, widgets
+from eavdash.ui import cached_results, cached_statistics, downloads, widgets
 from eavdash.ui.results import choices, exports, remarks, subject_trials, subjects_page
 
 study, document = widgets.study_page(
@@ -19,9 +19,9 @@ widgets.require_results(study, trial_scores)
 stages = list(dict.fromkeys(trial_scores["stage"]))
 subjects = natural_order(trial_scores["subject"])
 answered = st.container()
-versus = subjects_page.against(subjects_page.question(study, "accuracy"), stages)
+versus = subjects_page.against(cached_statistics.question(study), stages)
 chosen = choices.show(stages, subjects, versus, document.dataset.kind == "eav")
-question, missing = subjects_page.question(study, chosen.metric), subjects_page.holes(study)
+question, missing = cached_statistics.question(study, chosen.metric), subjects_page.holes(study)
 scores = results.scores(chosen.level, False)
 if scores.empty:
     choices.write()

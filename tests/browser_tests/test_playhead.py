@@ -14,9 +14,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-from browser import ARGUMENTS, chromium
 from PIL import Image
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect
 from scipy.io import savemat
 from serving import Served, served
 
@@ -105,17 +104,6 @@ def apps(table: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict
     script.write_text(OVERLAYS.format(video=str(table.with_name("a.mp4"))))
     with served(folder, 8730) as app, served(folder, 8770, script) as overlays:
         yield {"app": app, "overlays": overlays}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    executable = chromium()
-    if executable is None:
-        pytest.skip("no Chromium was found: install one to run the browser tests")
-    with sync_playwright() as playwright:
-        made = playwright.chromium.launch(executable_path=executable, args=ARGUMENTS)
-        yield made
-        made.close()
 
 
 @pytest.fixture(scope="module")

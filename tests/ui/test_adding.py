@@ -14,7 +14,8 @@ from streamlit.testing.v1 import AppTest
 from test_pages import checkpoints, open_page, page_text
 
 from eavdash.data.table import open_table
-from eavdash.errors import UsageError
+from eavdash.errors import QueueError, UsageError
+from eavdash.jobs import background
 from eavdash.store import datasets
 from eavdash.ui.data import candidate
 from eavdash.ui.data.candidate import DatasetForm
@@ -109,6 +110,26 @@ def test_the_added_dataset_is_that_of_the_next_page(
     assert not app.exception, app.exception[0].stack_trace
     assert app.title[0].value == title
     assert app.selectbox(key=field).value == str(sounds)
+
+
+def test_a_check_that_cannot_start_is_tried_once_and_says_so(
+    checkpoints: Path, sounds: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = []
+
+    def refuse(*words: object, **_: object) -> None:
+        tried.append(words)
+        raise QueueError("no place in the queue.")
+
+    monkeypatch.setattr(background, "submit_task", refuse)
+    app = open_page("add")
+    entered(app, "Pilot", str(sounds))
+    app.button(key="data_add_add").click().run()
+    for _ in range(2):
+        assert "no place in the queue" in page_text(app)
+        assert app.button(key="data_add_check_all")
+        app.run()
+    assert len(tried) == 1
 
 
 def test_entries_that_change_after_the_check_cannot_be_added(checkpoints: Path, sounds: Path) -> None:

@@ -168,8 +168,28 @@ def test_a_check_that_cannot_start_is_a_message_and_a_button(
 
     monkeypatch.setattr(background, "submit_task", refuse)
     app = health(table)
-    assert "no place in the queue" in page_text(app)
-    assert "data_health_start" in keys(app)
+    for _ in range(2):  # also when another choice has run the page again
+        assert "no place in the queue" in page_text(app)
+        assert "data_health_start" in keys(app)
+        app.run()
+
+
+def test_a_second_check_that_cannot_start_says_so_until_it_starts(
+    table: Path, scan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = health(table)
+    submit = background.submit_task
+
+    def refuse(*_: object, **__: object) -> None:
+        raise QueueError("no place in the queue.")
+
+    monkeypatch.setattr(background, "submit_task", refuse)
+    app.button(key="data_health_again").click().run()
+    assert "no place in the queue" in page_text(app.run())
+    assert app.dataframe, "the report of the first check stays"
+    monkeypatch.setattr(background, "submit_task", submit)
+    app.button(key="data_health_again").click().run()
+    assert "no place in the queue" not in page_text(app)
 
 
 def test_failed_a_dataset_that_cannot_be_opened_is_one_sentence(tmp_path: Path) -> None:

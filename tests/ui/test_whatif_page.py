@@ -184,6 +184,23 @@ def test_a_cancelled_one_ends_at_once_and_the_next_starts_another_process(
     assert ask(processes, run, "4").answer
 
 
+def test_a_cancelled_one_that_waits_leaves_the_other_its_process(
+    processes: warm.WarmProcesses, checkpoints: Path
+) -> None:
+    run = make_study(checkpoints).run("s01-fusion")
+    assert ask(processes, run).answer
+    slow = processes.ask(run, "1", "slow", [("drop", "audio")])
+    time.sleep(0.2)
+    waiting = processes.ask(run, "1", "5", [("drop", "audio")])
+    processes.cancel(waiting)
+    assert waiting.done.wait(5)
+    assert "cancelled" in str(waiting.error)
+    assert not slow.done.wait(0.5), "another person's what-if goes on"
+    assert processes.running() == 1
+    processes.cancel(slow)
+    assert slow.done.wait(20)
+
+
 def test_an_idle_process_ends(processes: warm.WarmProcesses, checkpoints: Path) -> None:
     processes.idle = 0.2
     ask(processes, make_study(checkpoints).run("s01-fusion"))

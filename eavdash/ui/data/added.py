@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import streamlit as st
 
-from eavdash.config.choices import COLUMN
 from eavdash.config.presets import preset
 from eavdash.errors import EavdashError
 from eavdash.report.figures import data as figures
-from eavdash.report.figures import health_tables
 from eavdash.store import checkpoints_root
-from eavdash.text import markdown, plural
+from eavdash.text import markdown
 from eavdash.ui import cached_data, dataset, scanning, tasks, widgets
 from eavdash.ui.data import health, trial_view
 from eavdash.ui.data.add_dataset import ADDED, PAGE
@@ -49,24 +47,13 @@ def show(name: str, path: str) -> None:
 
 def _check(path: str) -> None:
     """Show what the check of all recordings has found; start it if there was none, many files on request."""
-    from eavdash.data.named_files import file_of
-
-    command = ("check", "--", path)
+    command, files = health.command(path), health.count_files(path)
     status, found = tasks.latest(checkpoints_root(), command=command), cached_data.health_report(path)
-    frame = cached_data.dataset(path).frame
-    files = sum(len({file_of(entry) for entry in frame[column] if entry}) for column in COLUMN.values())
-    if found is None and status is None and files <= scanning.CHECK_AT_ONCE:
-        scanning.start(health.PAGE, command, health.title(path))
+    if found is None and status is None and scanning.start_at_once(health.PAGE, command, health.title(path), files):
         status, found = tasks.latest(checkpoints_root(), command=command), cached_data.health_report(path)
     if found is not None:
-        count = health_tables.severities(found.report.findings)
-        text = health_tables.summary_sentence(found.report) + (f" {count.capitalize()}." if count else "")
-        severities = {f.severity for f in found.report.findings}
-        (st.error if "error" in severities else st.warning if "warning" in severities else st.success)(text)
-        return
-    if status is None:
-        st.info(f"{plural(files, 'file')} to check, in the background{scanning.few_minutes(files)}.")
-        arguments = (health.PAGE, command, health.title(path))
-        st.button("Check them", on_click=scanning.start, args=arguments, key=f"{PAGE}_check_all")
+        health.verdict(found.report)
+    elif status is None:
+        scanning.offer(health.PAGE, command, health.title(path), files, key=f"{PAGE}_check_all")
     else:
         tasks.panel(checkpoints_root(), command=command, key=f"{PAGE}_task")

@@ -21,7 +21,7 @@ from eavdash.report.figures import health as figures
 from eavdash.report.figures import health_tables as tables
 from eavdash.store import checkpoints_root
 from eavdash.text import markdown, plural, visible
-from eavdash.ui import address, cached_data, scanning, tasks, widgets
+from eavdash.ui import address, cached_data, choosing, scanning, tasks, widgets
 
 if TYPE_CHECKING:
     from eavdash.health.report import Finding, HealthReport
@@ -35,22 +35,19 @@ FINDINGS_SHOWN = 10  # shown as text; the table below has all of them
 
 def checked(path: str) -> HealthReport:
     """Return the report of the newest check of a dataset; without one the check starts, and the page ends meanwhile."""
-    from eavdash.data.named_files import file_of
-
-    root, command = checkpoints_root(), ("check", "--", path)
+    root, asked = checkpoints_root(), command(path)
     found = cached_data.health_report(path)
     if found is None:
-        frame = cached_data.dataset(path).frame
-        files = sum(len({file_of(entry) for entry in frame[column] if entry}) for column in COLUMN.values())
-        scanning.wait_for(PAGE, command, title(path), files)
-        tasks.panel(root, command=command, key=f"{PAGE}_check")
+        scanning.wait_for(PAGE, asked, title(path), count_files(path))
+        tasks.panel(root, command=asked, key=f"{PAGE}_check")
         st.button("Check again", on_click=again, args=(path,), key=f"{PAGE}_again")
         st.stop()
         raise AssertionError  # for the type checker: st.stop() has ended the script
-    status = tasks.latest(root, command=command)
+    status = tasks.latest(root, command=asked)
+    scanning.show_problem(PAGE, asked)
     newer = status is not None and (status.created or 0.0) > found.made
     if newer:  # it runs, or has failed
-        tasks.panel(root, command=command, key=f"{PAGE}_check")
+        tasks.panel(root, command=asked, key=f"{PAGE}_check")
     elif found.state != cached_data.files_state(path):
         st.warning("The recordings have changed since this check: check them again.")
     return found.report
@@ -59,7 +56,20 @@ def checked(path: str) -> HealthReport:
 def again(path: str) -> None:
     """Check a dataset again; only changed files are opened."""
     cached_data.forget(path)
-    scanning.start(PAGE, ("check", "--", path), title(path))
+    scanning.start(PAGE, command(path), title(path))
+
+
+def command(path: str) -> tuple[str, ...]:
+    """Return the command that checks a dataset."""
+    return ("check", "--", path)
+
+
+def count_files(path: str) -> int:
+    """Return how many recordings a dataset names."""
+    from eavdash.data.named_files import file_of
+
+    frame = cached_data.dataset(path).frame
+    return sum(len({file_of(entry) for entry in frame[column] if entry}) for column in COLUMN.values())
 
 
 def title(path: str) -> str:
@@ -68,11 +78,7 @@ def title(path: str) -> str:
 
 def summary(path: str, report: HealthReport) -> None:
     """Show whether the dataset can be used, the number of checked files, and the downloads of the report."""
-    count = tables.severities(report.findings)
-    text = tables.summary_sentence(report) + (f" {count.capitalize()}." if count else "")
-    severities = {f.severity for f in report.findings}
-    show = st.error if "error" in severities else st.warning if "warning" in severities else st.success
-    show(text)
+    verdict(report)
     scanned = f"{plural(report.scanned, 'file')} opened"
     reused = f"{report.reused:,} unchanged since an earlier check"
     made = cached_data.health_report(path)
@@ -82,7 +88,7 @@ def summary(path: str, report: HealthReport) -> None:
         st.button(
             "Check again",
             help="Only changed files are opened.",
-            disabled=scanning.running(("check", "--", path)),
+            disabled=scanning.running(command(path)),
             on_click=again,
             args=(path,),
             key=f"{PAGE}_again",
@@ -101,6 +107,15 @@ def summary(path: str, report: HealthReport) -> None:
                 key=f"{PAGE}_export_{file.replace('.', '_')}",
                 on_click="ignore",
             )
+
+
+def verdict(report: HealthReport) -> None:
+    """Show in a sentence whether the dataset can be used, and how many findings there are."""
+    count = tables.severities(report.findings)
+    text = tables.summary_sentence(report) + (f" {count.capitalize()}." if count else "")
+    severities = {f.severity for f in report.findings}
+    show = st.error if "error" in severities else st.warning if "warning" in severities else st.success
+    show(text)
 
 
 def findings(found: Sequence[Finding]) -> None:
@@ -195,7 +210,7 @@ def recordings(report: HealthReport) -> None:
     with panel:
         there = [m for m in MODALITIES if (report.recordings["modality"] == m).any()]
         left, right = st.columns(2)
-        modality = widgets.segments("Modality", there, f"{PAGE}_recordings_modality", theme.label, container=left)
+        modality = choosing.segments("Modality", there, f"{PAGE}_recordings_modality", theme.label, container=left)
         names = list(dict.fromkeys(report.recordings["subject"]))
         address.valid(f"{PAGE}_recordings_subject", names)
         subject = right.selectbox(
@@ -224,5 +239,5 @@ def protocol_folds(report: HealthReport) -> None:
     panel = st.expander("Fold by fold", key=f"{PAGE}_folds_open", on_change="rerun")
     if panel.open:
         with panel:
-            protocol = widgets.segments("Protocol", names, f"{PAGE}_folds_protocol")
+            protocol = choosing.segments("Protocol", names, f"{PAGE}_folds_protocol")
             st.dataframe(tables.folds_table(report.split_preview, str(protocol)), hide_index=True, key=f"{PAGE}_folds")

@@ -19,7 +19,7 @@ from eavdash.report.figures import agreement_words as words
 from eavdash.results import agreement
 from eavdash.store import StudyDir, checkpoints_root
 from eavdash.text import markdown, natural_order, plural
-from eavdash.ui import actions, address, cached_agreement, tasks, widgets
+from eavdash.ui import actions, address, cached_agreement, choosing, tasks, widgets
 from eavdash.ui.cached_agreement import Compared
 from eavdash.ui.explain.choose_trial import label_word
 
@@ -83,7 +83,7 @@ def show_agreement(study: StudyDir, found: Compared) -> tuple[str, str] | None:
     if not pairs:
         return None
     st.subheader("Agreement", anchor=False)
-    first, second = pairs[widgets.segments("Compare", list(pairs), f"{PAGE}_pair")]
+    first, second = pairs[choosing.segments("Compare", list(pairs), f"{PAGE}_pair")]
     table = cached_agreement.agreements(study, first, second)
     left, right = st.columns(2)
     with left:
@@ -106,7 +106,7 @@ def show_groups(study: StudyDir, found: Compared, pair: tuple[str, str] | None) 
         return
     st.subheader("Shares by", anchor=False)
     titles = group_titles(natural_order(found.table["label"]))
-    by = widgets.segments("Group", GROUPS, f"{PAGE}_by", titles.__getitem__, label_visibility="collapsed")
+    by = choosing.segments("Group", GROUPS, f"{PAGE}_by", titles.__getitem__, label_visibility="collapsed")
     means = agreement.mean_shares(found.table, by)
     sort = ""
     if by == "subject" and means["group"].nunique() >= MANY:

@@ -18,7 +18,7 @@ from eavdash.report.figures import attention as figures
 from eavdash.results import attention
 from eavdash.store import StudyDir
 from eavdash.text import markdown, natural_order
-from eavdash.ui import address, cached_results, widgets
+from eavdash.ui import address, cached_results, choosing, widgets
 from eavdash.ui.explain.agreement import group_titles
 from eavdash.ui.explain.choose_trial import label_word
 
@@ -89,7 +89,7 @@ def _show_heads(modalities: Sequence[str], shares: np.ndarray, maps: np.ndarray,
     layer = 0
     if len(maps) > 1:
         layers = [str(number + 1) for number in range(len(maps))]
-        layer = int(widgets.segments("Layer", layers, f"{page}_layer")) - 1
+        layer = int(choosing.segments("Layer", layers, f"{page}_layer")) - 1
     for first in range(0, maps.shape[1], MAPS_PER_ROW):
         for head, container in enumerate(st.columns(MAPS_PER_ROW), start=first):
             if head < maps.shape[1]:

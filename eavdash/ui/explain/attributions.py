@@ -7,9 +7,9 @@ most first. Without the recordings the charts stand alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import streamlit as st
@@ -22,7 +22,7 @@ from eavdash.report.figures import explain as figures
 from eavdash.report.figures.window_maps import WindowMap
 from eavdash.store import StudyDir
 from eavdash.text import markdown
-from eavdash.ui import address, cached_explanations, widgets
+from eavdash.ui import address, cached_explanations, choosing, widgets
 from eavdash.ui.explain import attention_heads, beside, playhead, playing, receipts
 from eavdash.ui.explain.choose_trial import PAGE
 from eavdash.ui.explain.question import Question
@@ -65,8 +65,12 @@ def show_attributions(study: StudyDir, question: Question, names: Sequence[str])
     left, middle, right = st.columns([2.2, 1.7, 1.9], vertical_alignment="bottom")
     titles = [markdown(figures.window_name(each)) for each in explanation.windows]
     follow = partial(playhead.to_window, explanation.windows)
-    window = int(_segments("Window", numbers, "window", lambda n: titles[int(n)], left, on_change=follow))
-    scale = _segments("Colours", list(SCALES), "scale", SCALES.__getitem__, middle)
+    window = int(
+        choosing.segments(
+            "Window", numbers, playhead.WINDOW, lambda n: titles[int(n)], container=left, on_change=follow
+        )
+    )
+    scale = choosing.segments("Colours", list(SCALES), f"{PAGE}_scale", SCALES.__getitem__, container=middle)
     other = beside.choose(study, explanation, right)
     address.write(PAGE, names)
     st.caption(markdown(receipts.baseline_sentence(explanation, window)))
@@ -106,16 +110,6 @@ def _say_scale(explanation: Explanation, scale: str) -> None:
         said = f"Colours are {explanation.unit} {_AREA} It has no sign: the redder, the more"
     rest = "; all maps share one scale, so that a pale map contributes little" if scale == "common" else ""
     st.caption(markdown(f"{said}{rest}. {_CELLS}"))
-
-
-def _segments(
-    title: str, options: list[str], name: str, label: Callable[[str], str], container: Any, **more: Any
-) -> str:
-    key = f"{PAGE}_{name}"
-    if st.session_state.get(key) not in options:
-        st.session_state[key] = options[0]
-    chosen: str = widgets.segments(title, options, key, label, container=container, default=None, **more)
-    return chosen
 
 
 def _maps(explanation: Explanation, window: int, style: _Style, played: bool) -> None:

@@ -9,14 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-import streamlit as st
-
 from eavdash.config.choices import STAGES
 from eavdash.explain.records import StoredExplanation
 from eavdash.report import theme
 from eavdash.store import RunDir, StudyDir
 from eavdash.text import natural_order
-from eavdash.ui import cached_explanations, cached_results, widgets
+from eavdash.ui import address, cached_explanations, cached_results, widgets
 from eavdash.ui.cached_explanations import Opened
 from eavdash.ui.explain import receipts
 from eavdash.ui.explain.choose_trial import PAGE
@@ -31,8 +29,7 @@ _Found = dict[str, tuple[str, RunDir, str, StoredExplanation]]  # by the widget'
 def choose(study: StudyDir, explanation: Explanation, container: Any) -> Opened | None:
     """Show the widget; return what is to be shown beside the explanation, or None."""
     found = _maps(study, explanation) | _trials(study, explanation)
-    if st.session_state.get(KEY) not in found:
-        st.session_state[KEY] = None
+    address.valid(KEY, found)
     chosen = container.selectbox(
         "Beside it",
         list(found),

@@ -7,8 +7,8 @@ what the page explains.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from functools import partial
 
 import pandas as pd
 import streamlit as st
@@ -16,8 +16,7 @@ import streamlit as st
 from eavdash.config.choices import MODALITIES
 from eavdash.report import theme
 from eavdash.text import natural_order
-from eavdash.ui import actions
-from eavdash.ui.draft import kept
+from eavdash.ui import actions, choosing
 
 PAGE = "explain_trial"
 OUTCOMES = ("all", "right", "wrong")
@@ -29,6 +28,8 @@ _EMOTIONS = (
 )
 #: Names of classes that are emotions.
 EMOTIONS = frozenset(_EMOTIONS.split())
+#: A list of the page.
+choose = partial(choosing.choose, PAGE)
 
 
 def choose_trial(trials: pd.DataFrame) -> pd.DataFrame:
@@ -69,25 +70,6 @@ def choose_trial(trials: pd.DataFrame) -> pd.DataFrame:
 def place(rows: pd.DataFrame) -> tuple[str, str]:
     """Return the subject and the trial of the rows of one trial."""
     return str(rows["subject"].iloc[0]), str(rows["trial"].iloc[0])
-
-
-def choose(
-    container: Any,
-    title: str,
-    options: Sequence[str],
-    name: str,
-    label: Callable[[str], str] = str,
-    **more: Any,
-) -> Any:
-    """Show a selectbox whose value is always one of ``options`` (None: of no options, or with ``index=None``).
-
-    Its value is kept in the session and set before it is shown: Streamlit would show the old value otherwise, as a
-    browser does not take over a default once the user has chosen.
-    """
-    key = f"{PAGE}_{name}"
-    if st.session_state.get(key) not in options:
-        st.session_state[key] = options[0] if options and more.get("index", 0) is not None else None
-    return container.selectbox(title, options, format_func=label, **kept(PAGE, name), **more)
 
 
 def label_word(classes: Sequence[str]) -> str:

@@ -7,7 +7,8 @@ computed by tasks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -21,10 +22,9 @@ from eavdash.report.figures import study_maps as figures
 from eavdash.results.decision import first_decisions
 from eavdash.store import StudyDir, checkpoints_root
 from eavdash.text import markdown, natural_order, plural
-from eavdash.ui import cached_maps, tasks, widgets
-from eavdash.ui.draft import kept
+from eavdash.ui import cached_maps, choosing, tasks, widgets
 from eavdash.ui.explain.choose_trial import label_word
-from eavdash.ui.explain.question import method_names
+from eavdash.ui.explain.question import method_names, stage_name
 from eavdash.ui.explain.trial_list import trial_list
 
 if TYPE_CHECKING:
@@ -58,6 +58,8 @@ _DISTANCE = (
     "the label, in bits. Select a row to open the trial."
 )
 
+_choose = partial(choosing.choose, PAGE)
+
 
 class Asked(NamedTuple):
     """The maps that are asked for."""
@@ -79,7 +81,7 @@ def ask(trials: pd.DataFrame) -> Asked:
     stages = [stage for stage in reversed(STAGES) if stage in there]
     methods = method_names(attributions=True)
     left, right = st.columns([1, 2], vertical_alignment="bottom")
-    stage = _choose(left, "Whose decisions", stages, "of", _stage_name)
+    stage = _choose(left, "Whose decisions", stages, "of", stage_name)
     method, _, baseline = _choose(right, "Method", list(methods), "method", methods.__getitem__).partition("-")
     return Asked(stage, method, baseline, len(first_decisions(trials, stage)))
 
@@ -130,7 +132,7 @@ def show(found: StudyMaps) -> None:
     """Show the answer, the maps, the tests and the trials of a study's mean maps."""
     views = list(found.document.views)
     word = label_word(found.document.classes)
-    view = _segments("Recording", views, "view", lambda name: figures.title(found, name))
+    view = choosing.segments("Recording", views, f"{PAGE}_view", lambda name: figures.title(found, name))
     modality = figures.modality_of(view)
     tests = [each for each in found.document.tests if each.view == view]
     st.subheader(f"Does the map of one {word} differ from the others?", anchor=False)
@@ -155,18 +157,20 @@ def _grid(found: StudyMaps, view: str, word: str) -> None:
     """Show the maps side by side, on one scale."""
     left, middle, right = st.columns(3, vertical_alignment="bottom")
     groups = {"label": word.capitalize(), "outcome": "Right or wrong", "subject": "Subject"}
-    by = _segments("A map per", list(groups), "by", groups.__getitem__, left)
+    by = choosing.segments("A map per", list(groups), f"{PAGE}_by", groups.__getitem__, container=left)
     panels: dict[str, tuple[np.ndarray, str]] = {}
     frames: dict[str, np.ndarray] = {}
     if by == "label":
-        shown = _segments("Show", ["mean", "difference"], "shown", str.capitalize, middle)
+        shown = choosing.segments("Show", ["mean", "difference"], f"{PAGE}_shown", str.capitalize, container=middle)
         if shown == "difference":
             for name in found.document.classes:
                 values, n = found.difference(view, name)
                 panels[name] = values, f"{name} less the others, {plural(n, 'subject')}"
                 frames[name] = figures.significant(found, view, name)
         else:
-            which = _segments("Decisions", ["all", "right", "wrong"], "outcome", str.capitalize, right)
+            which = choosing.segments(
+                "Decisions", ["all", "right", "wrong"], f"{PAGE}_outcome", str.capitalize, container=right
+            )
             correct = {"all": None, "right": True, "wrong": False}[which]
             for name in found.document.classes:
                 values, n = found.mean(view, name, correct=correct)
@@ -211,7 +215,7 @@ def _unlike(found: StudyMaps, view: str, word: str) -> None:
     """Show the trials that are most and least like the others of their class."""
     st.subheader("Typical and surprising trials", anchor=False)
     left, right = st.columns([2, 1], vertical_alignment="bottom")
-    kind = _segments("Trials", list(_UNLIKE), "unlike", _UNLIKE.__getitem__, left)
+    kind = choosing.segments("Trials", list(_UNLIKE), f"{PAGE}_unlike", _UNLIKE.__getitem__, container=left)
     table = found.table
     decided = natural_order(table["predicted"].tolist())
     label = _choose(right, f"Decided {word}", decided, "decided", index=None, placeholder="All")
@@ -243,25 +247,3 @@ def _test_table(found: StudyMaps) -> pd.DataFrame:
         for each in found.document.tests
     ]
     return pd.DataFrame(rows)
-
-
-def _choose(
-    container: Any, title: str, options: Sequence[str], name: str, label: Callable[[str], str] = str, **more: Any
-) -> Any:
-    """Show a selectbox whose value, which an address may have set, is always one of the options."""
-    key = f"{PAGE}_{name}"
-    if st.session_state.get(key) not in options:
-        st.session_state[key] = None if more.get("index", 0) is None else options[0]
-    return container.selectbox(title, options, format_func=label, **kept(PAGE, name), **more)
-
-
-def _segments(title: str, options: list[str], name: str, label: Callable[[str], str], container: Any = st) -> str:
-    key = f"{PAGE}_{name}"
-    if st.session_state.get(key) not in options:
-        st.session_state[key] = options[0]
-    chosen: str = widgets.segments(title, options, key, label, container=container, default=None)
-    return chosen
-
-
-def _stage_name(stage: str) -> str:
-    return theme.label(stage) if stage == "fusion" else f"{theme.label(stage)} alone"

@@ -127,7 +127,7 @@ def ask(study: StudyDir, rows: pd.DataFrame, classes: Sequence[str]) -> Question
         _take(_choices(*stored[0], roles))
     with st.container(border=True):
         first, second, third, fourth = st.columns([1.1, 1.2, 1.2, 2.2], vertical_alignment="bottom")
-        stage = choose(first, "Whose decision", stages, "of", _stage_name)
+        stage = choose(first, "Whose decision", stages, "of", stage_name)
         targets = roles[stage].targets()
         _to_role("target", targets)
         target = targets[choose(second, "Why", list(targets), "target", lambda role: _named(role, targets))]
@@ -250,10 +250,11 @@ def _describe(stage: str, stored: StoredExplanation, predicted: str) -> str:
     kind = METHODS.get(stored.method)
     method = kind.title.lower() if kind else stored.method.replace("_", " ")
     method += "" if stored.baseline == NONE else f", {stored.baseline or 'mean'}"
-    return f"{_stage_name(stage)}: {stored.target or predicted}{rather} ({method})"
+    return f"{stage_name(stage)}: {stored.target or predicted}{rather} ({method})"
 
 
-def _stage_name(stage: str) -> str:
+def stage_name(stage: str) -> str:
+    """Return whose decision that of a stage is."""
     return theme.label(stage) if stage == "fusion" else f"{theme.label(stage)} alone"
 
 

@@ -6,7 +6,8 @@ selected, and the list of the selected trials, which opens them. What is missing
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,8 +24,7 @@ from eavdash.results.separation import verdict
 from eavdash.results.tables import attention_columns
 from eavdash.store import StudyDir, checkpoints_root
 from eavdash.text import markdown, natural_order, plural
-from eavdash.ui import cached_maps, tasks, widgets
-from eavdash.ui.draft import kept
+from eavdash.ui import cached_maps, choosing, tasks, widgets
 from eavdash.ui.explain.choose_trial import label_word
 from eavdash.ui.explain.trial_list import trial_list
 
@@ -51,6 +51,7 @@ _ETA = (
     "Variance: partial η² of subject and label, each after the other, in all dimensions (permutational analysis of "
     "variance; chance is its mean under permutations)."
 )
+_choose = partial(choosing.choose, PAGE)
 
 
 def offer(study: StudyDir, trials: pd.DataFrame) -> Representations | None:
@@ -178,12 +179,3 @@ def _with_decisions(places: pd.DataFrame, trials: pd.DataFrame, stage: str) -> p
     shares = attention_columns(fused)
     named = fused[[*keys, *shares]].rename(columns={c: c.replace("attention_", "share_") for c in shares})
     return rows.merge(named, on=keys, how="left") if shares else rows
-
-
-def _choose(container: Any, title: str, options: Sequence[str], name: str, label: Callable[[str], str] = str) -> str:
-    """Show a selectbox whose value, which an address may have set, is always one of the options; return it."""
-    key = f"{PAGE}_{name}"
-    if st.session_state.get(key) not in options:
-        st.session_state[key] = options[0]
-    chosen: str = container.selectbox(title, options, format_func=label, **kept(PAGE, name))
-    return chosen

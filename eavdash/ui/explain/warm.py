@@ -55,6 +55,7 @@ class _Warm:
     used: float = 0.0
     started: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)  # held while it is busy
+    asked: Asked | None = None  # what it computes
 
 
 class WarmProcesses:
@@ -88,12 +89,16 @@ class WarmProcesses:
         return asked
 
     def cancel(self, asked: Asked) -> None:
-        """Stop a what-if, and with it the process of its study; the next one starts another."""
-        asked.cancelled = True
+        """Stop a what-if, and its process if it computes this one and not another; the next one starts another."""
         with self._lock:
-            warm = self._warm.pop(asked.study, None)
-        if warm is not None:
+            asked.cancelled = True
+            warm = self._warm.get(asked.study)
+            if ours := warm is not None and warm.asked is asked:
+                del self._warm[asked.study]
+        if warm is not None and ours:
             warm.pool.close()
+        elif not asked.done.is_set():
+            asked.finish(error=_stopped())
 
     def forget(self, asked: Asked) -> None:
         """Let a what-if that failed or was cancelled be asked again."""
@@ -117,8 +122,10 @@ class WarmProcesses:
         try:
             warm = self._of(asked.study)
             with warm.lock:
-                if asked.cancelled:
-                    raise _stopped()
+                with self._lock:
+                    if asked.cancelled:
+                        raise _stopped()
+                    warm.asked = asked
                 asked.step = 1 if warm.started else 0
                 _send(warm.pool, {**request, "changes": []})  # what is loaded already costs nothing
                 warm.started = True

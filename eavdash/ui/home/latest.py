@@ -20,11 +20,11 @@ from eavdash.report.figures.stage_bars import stage_bars, stage_bars_alt
 from eavdash.results import subjects as people
 from eavdash.store import StudyDir
 from eavdash.text import markdown, plural
-from eavdash.ui import actions, cached_data, cached_results, cached_runs, dataset, widgets
+from eavdash.ui import actions, cached_data, cached_results, cached_runs, cached_statistics, dataset, widgets
 from eavdash.ui.explain.choose_trial import deciding_stage
 from eavdash.ui.home.doors import PAGE
 from eavdash.ui.home.now import open_button
-from eavdash.ui.results import choices, subjects_page
+from eavdash.ui.results import choices
 
 CARDS = 3
 SURE = 0.5  # confidence from which a wrong decision is worth a look
@@ -81,7 +81,7 @@ def _card(study: StudyDir) -> None:
         return
     guessing = 1 / len(document.classes)
     widgets.chart(stage_bars(found, guessing), f"{PAGE}_bars_{study.name}", stage_bars_alt(found))
-    told = subjects_page.question(study, "accuracy")
+    told = cached_statistics.question(study)
     st.caption(markdown(answer.answer(found, told)))
     simulated = "Simulated recordings. " if document.dataset.simulated else ""
     st.caption(f"{simulated}Mean over {plural(scores['subject'].nunique(), 'subject')}; dotted: guessing.")

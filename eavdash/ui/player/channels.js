@@ -49,7 +49,6 @@ class Channels {
     Object.assign(this.row.style, { top: `${top}px`, height: `${player.row}px` });
     if (!scroll) return;
     const scroller = player.find(".scroller");
-    if (!scroll) return;
     if (top < scroller.scrollTop) scroller.scrollTop = top;
     if (top + player.row > scroller.scrollTop + scroller.clientHeight) scroller.scrollTop = top + player.row - scroller.clientHeight;
   }

@@ -96,7 +96,8 @@ class Player {
     const [from, mirror] = [this.leader.video, this.find(".picture .mirror")];
     if (!from || !from.videoWidth) return;
     const width = Math.min(this.find(".picture").clientWidth, (360 * from.videoWidth) / from.videoHeight);
-    sized(mirror, width, (width * from.videoHeight) / from.videoWidth).drawImage(from, 0, 0, width, (width * from.videoHeight) / from.videoWidth);
+    const height = (width * from.videoHeight) / from.videoWidth;
+    sized(mirror, width, height).drawImage(from, 0, 0, width, height);
   }
 
   // The element that shows the picture, for its place on the screen.
@@ -225,8 +226,7 @@ class Player {
   takeMaps(block) {
     this.block = block;
     Object.assign(this.header, block.header);
-    Object.assign(this.arrays, block.arrays);
-    this.maps.take(this.header, this.arrays);
+    this.maps.take(this.header, block.arrays); // those alone: an earlier map's boxes are not this one's
     this.openBands();
     this.layOut();
   }

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import streamlit as st
 
@@ -16,7 +15,7 @@ from eavdash.report.figures import results as figures
 from eavdash.report.figures.answer import metric_name
 from eavdash.results.metrics import METRICS
 from eavdash.results.scored import LEVELS
-from eavdash.ui import address, widgets
+from eavdash.ui import address, choosing, widgets
 from eavdash.ui.draft import kept
 
 PAGE = "results_subjects"
@@ -49,22 +48,18 @@ def show(stages: Sequence[str], subjects: Sequence[str], against: str, eav: bool
     address.read(PAGE, NAMES)
     sorts = ["subject", *stages, *(["gain"] if against else [])]
     views = [view for view in VIEWS if view != "slopes" or len(stages) > 1]
-    for name, options in (("level", LEVELS), ("metric", [*METRICS]), ("view", views), ("sort", sorts)):
-        _valid(name, options, options[0])
-    _valid("subject", subjects, None)
+    address.valid(f"{PAGE}_subject", subjects)
     for name in SWITCHES:
-        st.session_state[f"{PAGE}_{name}"] = str(st.session_state.get(f"{PAGE}_{name}")) == "True"
+        address.valid_switch(f"{PAGE}_{name}")
     if not isinstance(st.session_state.get(f"{PAGE}_filter"), str):
         st.session_state[f"{PAGE}_filter"] = ""
     titles = {"subject": "name", "gain": f"gain over {theme.label(against)}"}
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        level = _segments("Scored per", LEVELS, "level", str, widgets.LEVEL_HELP)
-        metric = _segments("Metric", [*METRICS], "metric", metric_name, METRIC_HELP)
-        view = _segments("View", views, "view", VIEWS.__getitem__)
+        level = choosing.segments("Scored per", LEVELS, help=widgets.LEVEL_HELP, **kept(PAGE, "level"))
+        metric = choosing.segments("Metric", [*METRICS], label=metric_name, help=METRIC_HELP, **kept(PAGE, "metric"))
+        view = choosing.segments("View", views, label=VIEWS.__getitem__, **kept(PAGE, "view"))
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        name = st.selectbox(
-            "Sort by", sorts, format_func=lambda s: titles.get(s, theme.label(s)), width=220, **kept(PAGE, "sort")
-        )
+        name = choosing.choose(PAGE, st, "Sort by", sorts, "sort", lambda s: titles.get(s, theme.label(s)), width=220)
         some = st.text_input(
             "Subjects", placeholder="All; or 3-7, 12", help=FILTER_HELP, width=220, **kept(PAGE, "filter")
         )
@@ -84,12 +79,3 @@ def subject(subjects: Sequence[str]) -> str | None:
 def write() -> None:
     """Write the choices to the address; called after all widgets are shown."""
     address.write(PAGE, NAMES)
-
-
-def _segments(title: str, options: Sequence[Any], name: str, label: Any, help: str | None = None) -> Any:
-    return st.segmented_control(title, options, format_func=label, required=True, help=help, **kept(PAGE, name))
-
-
-def _valid(name: str, options: Sequence[str], default: str | None) -> None:
-    if st.session_state.get(f"{PAGE}_{name}") not in options:
-        st.session_state[f"{PAGE}_{name}"] = default

@@ -16,7 +16,7 @@ from eavdash.results.between import Between
 from eavdash.results.optimism import Step, remark
 from eavdash.store import StudyDir, checkpoints_root, studies
 from eavdash.text import markdown
-from eavdash.ui import cached_statistics, widgets
+from eavdash.ui import cached_statistics, choosing, widgets
 from eavdash.ui.draft import kept
 
 PAGE = "results_compare"
@@ -29,15 +29,8 @@ def choose(study: StudyDir) -> StudyDir | None:
     if not names:
         st.info(f"There is no other study in this folder to compare {markdown(study.name)} with.")
         return None
-    if st.session_state.get(f"{PAGE}_other") not in names:
-        st.session_state[f"{PAGE}_other"] = None
-    name = st.selectbox(
-        f"Compare {markdown(study.name)} with",
-        names,
-        index=None,
-        placeholder="Choose another study",
-        **kept(PAGE, "other"),
-    )
+    title, empty = f"Compare {markdown(study.name)} with", "Choose another study"
+    name = choosing.choose(PAGE, st, title, names, "other", index=None, placeholder=empty)
     return StudyDir(study.path.with_name(name)) if name else None
 
 
@@ -51,9 +44,7 @@ def show(study: StudyDir, other: StudyDir | None, stages: list[str]) -> None:
             widgets.show_error(error, PAGE)
     if found is not None and not found.rows:
         st.info("The two studies have no stage with a common test trial.")
-    if st.session_state.get(f"{PAGE}_stage") not in stages:
-        st.session_state[f"{PAGE}_stage"] = stages[-1]
-    stage = st.segmented_control("Stage", stages, format_func=theme.label, required=True, **kept(PAGE, "stage"))
+    stage = choosing.segments("Stage", stages, label=theme.label, default=stages[-1], **kept(PAGE, "stage"))
     if found is not None and found.rows:
         _side_by_side(found, stage)
     st.subheader("As published, and honestly", anchor=False)

@@ -15,7 +15,7 @@ from eavdash.results import per_class, tables
 from eavdash.results.learning import QUANTITIES
 from eavdash.store import StudyDir
 from eavdash.text import markdown, natural_order, plural
-from eavdash.ui import cached_results, cached_statistics, widgets
+from eavdash.ui import address, cached_results, cached_statistics, choosing, widgets
 from eavdash.ui.draft import kept
 
 PAGE = "results_statistics"
@@ -25,10 +25,9 @@ def show(study: StudyDir) -> None:
     """Show the stage and subject to choose, then what was confused with what; a click on a cell lists its trials."""
     trials = cached_results.trials(study)
     stages, subjects = list(dict.fromkeys(trials["stage"])), natural_order(trials["subject"])
-    _valid("stage", stages, stages[-1])
-    _valid("subject", subjects, None)
+    address.valid(f"{PAGE}_subject", subjects)
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        stage = st.segmented_control("Stage", stages, format_func=theme.label, required=True, **kept(PAGE, "stage"))
+        stage = _choose_stage(stages)
         subject = st.selectbox(
             "Subject", subjects, index=None, placeholder="All subjects together", width=260, **kept(PAGE, "subject")
         )
@@ -72,13 +71,9 @@ def show(study: StudyDir) -> None:
 def show_curves(study: StudyDir) -> None:
     """Show the learning curves of a stage, one line per seed."""
     stages = list(dict.fromkeys(cached_results.trials(study)["stage"]))
-    _valid("stage", stages, stages[-1])
-    _valid("quantity", QUANTITIES, QUANTITIES[0])
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        stage = st.segmented_control("Stage", stages, format_func=theme.label, required=True, **kept(PAGE, "stage"))
-        quantity = st.segmented_control(
-            "Curve", QUANTITIES, format_func=lambda q: q.replace("_", " "), required=True, **kept(PAGE, "quantity")
-        )
+        stage = _choose_stage(stages)
+        quantity = choosing.segments("Curve", QUANTITIES, label=lambda q: q.replace("_", " "), **kept(PAGE, "quantity"))
     table = cached_statistics.curves(study, stage, quantity)
     if table.empty:
         st.info(f"No run of {theme.label(stage)} has recorded its {quantity.replace('_', ' ')}.")
@@ -90,6 +85,11 @@ def show_curves(study: StudyDir) -> None:
         f"Mean over the runs of each seed that have reached the epoch (at most {int(table['runs'].max())}); the band "
         "is the range of the seeds. Where runs have stopped earlier, the mean is over fewer."
     )
+
+
+def _choose_stage(stages: Sequence[str]) -> str:
+    stage: str = choosing.segments("Stage", stages, label=theme.label, default=stages[-1], **kept(PAGE, "stage"))
+    return stage
 
 
 def _cell(study: StudyDir, rows: pd.DataFrame, points: Sequence[dict[str, Any]]) -> None:
@@ -120,8 +120,3 @@ def trial_links(study: StudyDir, table: pd.DataFrame, key: str) -> None:
         icon=":material/arrow_forward:",
         query_params={"study": study.name, "subject": subject, "trial": trial},
     )
-
-
-def _valid(name: str, options: Sequence[str], default: str | None) -> None:
-    if st.session_state.get(f"{PAGE}_{name}") not in options:
-        st.session_state[f"{PAGE}_{name}"] = default

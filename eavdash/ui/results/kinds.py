@@ -9,8 +9,7 @@ from eavdash.report.figures import results as figures
 from eavdash.results import columns
 from eavdash.store import StudyDir
 from eavdash.text import markdown
-from eavdash.ui import cached_results, widgets
-from eavdash.ui.draft import kept
+from eavdash.ui import cached_results, choosing, widgets
 
 PAGE = "results_statistics"
 
@@ -25,9 +24,7 @@ def show(study: StudyDir) -> None:
     if not splittable:
         return
     st.subheader("Differences between kinds of trials", anchor=False)
-    if st.session_state.get(f"{PAGE}_split") not in splittable:
-        st.session_state[f"{PAGE}_split"] = None
-    column = st.selectbox("Split by", splittable, index=None, placeholder="A column", **kept(PAGE, "split"))
+    column = choosing.choose(PAGE, st, "Split by", splittable, "split", index=None, placeholder="A column")
     if column:
         with widgets.show_errors():
             table = figures.column_table(cached_results.scores_by_column(study, column))

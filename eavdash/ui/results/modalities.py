@@ -9,7 +9,7 @@ from eavdash.report.figures import together as figures
 from eavdash.results import together as decided
 from eavdash.store import StudyDir
 from eavdash.text import markdown, plural
-from eavdash.ui import cached_statistics, widgets
+from eavdash.ui import cached_statistics, choosing, widgets
 from eavdash.ui.draft import kept
 from eavdash.ui.results.confusions import trial_links
 
@@ -42,11 +42,7 @@ def show_alone(study: StudyDir) -> None:
     if found is None:
         return
     st.subheader("One modality right alone", anchor=False)
-    if st.session_state.get(f"{PAGE}_alone") not in found.modalities:
-        st.session_state[f"{PAGE}_alone"] = found.modalities[0]
-    chosen = st.segmented_control(
-        "Only right", found.modalities, format_func=theme.label, required=True, **kept(PAGE, "alone")
-    )
+    chosen = choosing.segments("Only right", found.modalities, label=theme.label, **kept(PAGE, "alone"))
     items = decided.alone(found, chosen)
     if items.empty:
         st.info(f"No trial that {theme.label(chosen)} alone was right about.")

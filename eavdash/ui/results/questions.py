@@ -10,7 +10,7 @@ from eavdash.config.choices import ACROSS
 from eavdash.config.convert import recorded_config
 from eavdash.report.figures import comparisons, inference
 from eavdash.report.figures.answer import metric_name
-from eavdash.results import across_folds, probes
+from eavdash.results import across_folds
 from eavdash.results.comparisons import Question
 from eavdash.results.metrics import METRICS
 from eavdash.store import StudyDir
@@ -24,7 +24,7 @@ PAGE = "results_statistics"
 
 def show(study: StudyDir, document: StudyDocument, metric: str = "accuracy") -> None:
     """Show the answer first, then its numbers, what it must be compared with, and the secondary comparisons."""
-    question = cached_results.question(study, metric)
+    question = cached_statistics.question(study, metric)
     if (c := question.primary) is not None and c.subjects:  # one interval of it on the whole page
         found = cached_statistics.inferred(study, metric, c.b)
         question = replace(question, primary=replace(c, low=found.low, high=found.high))
@@ -82,7 +82,7 @@ def _declared(study: StudyDir, document: StudyDocument, question: Question) -> N
         time_only = cached_results.time_only(study)
         table = inference.references(chance, cached_statistics.majority(study), time_only)
         st.dataframe(table, hide_index=True, key=f"{PAGE}_references")
-        said, missing = probes.sentences(study), probes.missing(study)
+        said, missing = cached_results.probed(study)
         widgets.bullet_list([*said, *([f"Not probed yet: {', '.join(missing)}."] if missing else [])])
 
 

@@ -20,7 +20,7 @@ from eavdash.report.figures.subjects import MOST_SUBJECTS, subject_bars
 from eavdash.report.figures.training import subject_matches
 from eavdash.results import marks, paper
 from eavdash.results import subjects as people
-from eavdash.results.comparisons import Question, unfinished_sentence
+from eavdash.results.comparisons import Question
 from eavdash.results.metrics import METRICS
 from eavdash.store import StudyDir
 from eavdash.store.documents import StudyDocument
@@ -42,14 +42,6 @@ class Shown:
     question: Question
     against: str
     order: list[str]
-
-
-def question(study: StudyDir, metric: str) -> Question:
-    """Return the study's declared question in a metric."""
-    states = cached_runs.snapshot(study)
-    done = (states["state"] == "done").tolist()
-    unfinished = unfinished_sentence(zip(states["stage"].tolist(), done, strict=True))
-    return cached_results.of(study).question(metric, unfinished)
 
 
 def against(asked: Question, stages: list[str]) -> str:

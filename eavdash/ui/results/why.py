@@ -11,7 +11,7 @@ from eavdash.results import expressiveness
 from eavdash.store import StudyDir
 from eavdash.store.documents import StudyDocument
 from eavdash.text import markdown
-from eavdash.ui import cached_statistics, tasks, widgets
+from eavdash.ui import cached_statistics, choosing, tasks, widgets
 from eavdash.ui.draft import kept
 from eavdash.ui.results import modalities
 
@@ -72,11 +72,7 @@ def _expressive(study: StudyDir) -> None:
         return
     st.dataframe(figures.relation_table(found.relations), hide_index=True, key=f"{PAGE}_relations")
     st.caption(_NOTE)
-    if st.session_state.get(f"{PAGE}_measure") not in found.rows:
-        st.session_state[f"{PAGE}_measure"] = next(iter(found.rows))
-    measure = st.segmented_control(
-        "Measure", [*found.rows], format_func=figures.measure_name, required=True, **kept(PAGE, "measure")
-    )
+    measure = choosing.segments("Measure", [*found.rows], label=figures.measure_name, **kept(PAGE, "measure"))
     cells = expressiveness.cells(found.rows[measure])
     left, right = st.columns([3, 2])
     with left:

@@ -17,7 +17,7 @@ from eavdash.store import RunDir, StudyDir
 from eavdash.store.regular import BOUND, read_end
 from eavdash.store.status import RunStatus
 from eavdash.text import markdown, plural, size, with_stop
-from eavdash.ui import actions, cached_runs, widgets
+from eavdash.ui import actions, cached_runs, choosing, widgets
 from eavdash.ui.training import logs
 
 PAGE = "training_monitor"
@@ -37,7 +37,7 @@ def show_curves(study: StudyDir, rows: list[dict[Any, Any]]) -> None:
     """Show the curves of several runs in one chart."""
     st.subheader(f"{len(rows)} runs", anchor=False)
     labels = {"validation": "Validation", "training": "Training"}
-    split = widgets.segments("Curves of", list(labels), f"{PAGE}_split", labels.__getitem__)
+    split = choosing.segments("Curves of", list(labels), f"{PAGE}_split", labels.__getitem__)
     drawn = {figures.short_name(row): (str(row["stage"]), study.run(row["run"]).metrics()) for row in rows[:OVERLAID]}
     prefix = "validation_" if split == "validation" else ""
     for column, quantity in zip(st.columns(2), ("loss", "accuracy"), strict=True):
