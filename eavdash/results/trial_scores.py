@@ -14,6 +14,7 @@ import contextlib
 import hashlib
 import io
 import json
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -47,6 +48,7 @@ class RunScores:
     scope: tuple[str, int, int]  # unit, fold and seed
     baselines: bool  # there is a baselines.parquet that can be read
     problem: str = ""  # why its baselines cannot be used
+    epochs: tuple[float, float] | None = None  # accuracies: epoch chosen on the test trials, last epoch
 
 
 def write_scores(run: RunDir) -> None:
@@ -188,7 +190,7 @@ def _sources_as_recorded(run: RunDir, status: RunStatus, names: Iterable[str], v
     """Return True if the prediction files are as recorded: by their size, or with ``verify`` by checksum."""
     for name in names:
         with contextlib.suppress(OSError):
-            if not verify and (run.path / name).stat().st_size == status.sizes.get(name):
+            if not verify and os.stat(f"{run.path}/{name}").st_size == status.sizes.get(name):  # noqa: PTH116
                 continue
         try:
             run.verify(name)
