@@ -52,7 +52,7 @@ class Scored:
     """The test and validation trials of a study's finished runs.
 
     ``problems``: a message about each run whose files cannot be used, by the run's name; ``beside``: about each whose
-    baselines alone cannot. ``unread``: subject and trial of the trials that a run could not read, which are in no table.
+    baselines alone cannot. ``unread``: subject and trial of those that a run could not read, which are in no table.
     ``epochs``: stage and accuracies of the chosen and of the last epoch, of each run whose epoch the test trials chose.
     """
 

@@ -178,5 +178,5 @@ def test_the_command_writes_the_file_and_refuses_a_folder(
     assert main(["report", "demo", "--output", str(tmp_path / "r.html"), "--json", *folder]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["bytes"] == (tmp_path / "r.html").stat().st_size < 15_000_000
-    assert main(["report", "demo", "--output", str(tmp_path), *folder]) == 1
+    assert main(["report", "demo", "--output", str(tmp_path), *folder]) == 2
     assert "eavdash: " in capsys.readouterr().err

@@ -5,6 +5,7 @@ In: a :class:`~eavdash.report.document.contents.Contents`. Out: :class:`~eavdash
 
 from __future__ import annotations
 
+import math
 import platform
 import time
 from collections import Counter
@@ -19,7 +20,7 @@ from eavdash.report.document import methods
 from eavdash.report.document.blocks import Bullets, Code, Figure, Section, Table, Text
 from eavdash.report.document.contents import Contents
 from eavdash.report.document.explained import Explained
-from eavdash.report.figures import comparisons
+from eavdash.report.figures import comparisons, inference
 from eavdash.report.figures.answer import answer, interval
 from eavdash.report.figures.results import score_table
 from eavdash.results import columns, left_out, marks
@@ -157,9 +158,15 @@ def statistics(found: Contents, figures: Sequence[Figure]) -> Section:
     else:
         section.blocks.append(Text(comparisons.verdict(question)))
     if notes := comparisons.question_notes(question, found.config.protocol.name in ACROSS):
-        section.blocks.append(Bullets(notes))
+        section.blocks.append(Bullets([*notes, *filter(None, [found.across])]))
     if question.primary is not None:
         section.blocks.append(_table(found, "Declared question", comparisons.primary_table(question)))
+        if found.inferred is not None:
+            table = _table(found, "In numbers", inference.facts(question, found.inferred))
+            section.blocks += [table, Text(inference.printed(question, found.inferred)), Text(inference.HOW)]
+        chance, guess = 1 / max(1, len(found.document.classes)), found.majority.values()
+        beside = inference.references(chance, sum(guess) / len(guess) if guess else math.nan, found.time_only)
+        section.blocks.append(_table(found, "Beside it", beside))
     section.blocks += figures
     if question.secondary:
         frame = comparisons.comparison_table(question.secondary)

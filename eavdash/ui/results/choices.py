@@ -24,7 +24,7 @@ SWITCHES = ("baselines", "corrected", "paper")
 NAMES = ("level", "metric", "view", "sort", "filter", *SWITCHES, "subject")  # of the widgets, also in the address
 METRIC_HELP = (
     "Accuracy: share of right decisions. Balanced accuracy: mean recall over the classes. Macro-F1: mean F1 over the "
-    "classes. Bars, table, comparisons and exports follow."
+    "classes. Figures, tables, comparisons and exports follow."
 )
 FILTER_HELP = "Subjects, ranges or parts of names, separated by commas; empty: all."
 

@@ -12,15 +12,18 @@ from eavdash.errors import EavdashError
 from eavdash.report import theme
 from eavdash.report.figures import between as figures
 from eavdash.report.figures import inference
+from eavdash.report.figures.answer import metric_name
 from eavdash.results.between import Between
+from eavdash.results.metrics import METRICS
 from eavdash.results.optimism import Step, remark
 from eavdash.store import StudyDir, checkpoints_root, studies
 from eavdash.text import markdown
 from eavdash.ui import cached_statistics, choosing, widgets
 from eavdash.ui.draft import kept
+from eavdash.ui.results.choices import METRIC_HELP
 
 PAGE = "results_compare"
-NAMES = ("other", "stage")  # of the widgets, also in the address
+NAMES = ("other", "metric", "stage")  # of the widgets, also in the address
 
 
 def choose(study: StudyDir) -> StudyDir | None:
@@ -37,9 +40,10 @@ def choose(study: StudyDir) -> StudyDir | None:
 def show(study: StudyDir, other: StudyDir | None, stages: list[str]) -> None:
     """Show both studies side by side, then the steps from published to honest scoring of the first."""
     found = None
+    metric = choosing.segments("Metric", [*METRICS], label=metric_name, help=METRIC_HELP, **kept(PAGE, "metric"))
     if other is not None:
         try:
-            found = cached_statistics.between(study, other)
+            found = cached_statistics.between(study, other, metric)
         except EavdashError as error:
             widgets.show_error(error, PAGE)
     if found is not None and not found.rows:
@@ -64,7 +68,8 @@ def _side_by_side(found: Between, stage: str) -> None:
         st.warning(f"{found.relabelled} common trials have other labels in the other study and are left out.")
     st.dataframe(figures.between_table(found), hide_index=True, key=f"{PAGE}_table")
     st.caption(
-        "Accuracy on the trials that both studies have tested; a trial is averaged over its folds and seeds first. "
+        f"{metric_name(found.metric)} on the trials that both studies have tested; the decisions of all folds and "
+        "seeds on a trial share its weight. "
         "Interval: BCa bootstrap over subjects. p: sign-flip permutation test, corrected over the stages by Holm's "
         "method."
     )
@@ -72,9 +77,9 @@ def _side_by_side(found: Between, stage: str) -> None:
         return
     c = found.rows[stage]
     widgets.chart(
-        inference.scatter(found.people[stage], c.a, c.b, "accuracy", float("nan"), stage),
+        inference.scatter(found.people[stage], c.a, c.b, found.metric, float("nan"), stage),
         f"{PAGE}_scatter",
-        f"A dot per subject: accuracy of {stage} in both studies.",
+        f"A dot per subject: {METRICS[found.metric]} of {stage} in both studies.",
     )
     st.caption("A dot per subject; above the diagonal the first study is better.")
 
@@ -89,4 +94,4 @@ def _steps(steps: list[Step], stage: str, said: str) -> None:
             figures.waterfall(steps, stage), f"{PAGE}_steps", "From the published way of scoring to the honest one."
         )
     st.dataframe(figures.step_table(steps), hide_index=True, key=f"{PAGE}_step_table")
-    st.caption("Means over subjects; each change is from the row above, so that the changes add up.")
+    st.caption("Accuracy, mean over subjects; each change is from the row above, so that the changes add up.")

@@ -38,9 +38,9 @@ def show(study: StudyDir, document: StudyDocument, metric: str = "accuracy") -> 
         _declared(study, document, question)
     across = recorded_config(document).protocol.name in ACROSS
     notes = comparisons.question_notes(question, across)
-    if across and question.primary is not None and not question.why_not and metric == "accuracy":
+    if across and question.primary is not None and not question.why_not:
         with widgets.show_errors():
-            notes.append(across_folds.sentence(cached_statistics.fold_test(study, question.primary.b)))
+            notes.append(across_folds.sentence(cached_statistics.fold_test(study, question.primary.b, metric)))
     widgets.bullet_list(notes)
     for name, title in (("fusion", "Fusion and what stands beside it"), ("", "Encoders and their baselines")):
         rows = [c for c in question.secondary if (c.a == "fusion") == bool(name)]
