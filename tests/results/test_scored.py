@@ -5,10 +5,10 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 from fake_study import make_study, write_parquet
+from pandas_scores import by_hand
 
 from eavdash.config.choices import STAGES
 from eavdash.results import groups, study_scores, tables, trial_scores
@@ -28,42 +28,6 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> StudyDir:
         trials=5,
         states={"s02-audio-fold1-seed1": "failed"},
     )
-
-
-def by_hand(study: StudyDir, level: str, subject: str, stage: str) -> dict[str, float]:
-    """Compute the scores of one subject and stage from predictions.parquet with pandas alone."""
-    parts = [
-        pd.read_parquet(run.predictions_file)
-        for run in study.runs()
-        if f"-{stage}-" in run.name and run.model_file.exists()
-    ]
-    rows = pd.concat(parts)
-    rows = rows[(rows["split"] == "test") & (rows["subject"] == subject)]
-    p = [c for c in rows.columns if c.startswith("p_")]
-    if level == "trial":
-        rows = rows[rows["frame"] == -1]
-        logs = rows.assign(**np.log(rows[p])).groupby(["trial", "fold", "seed", "label"])[p].mean()
-        items = logs.idxmax(axis=1).str.removeprefix("p_").rename("predicted").reset_index()
-        key = ["trial"]
-    else:
-        items = rows[(rows["frame"] >= 0) == (level == "frame")]
-        key = ["trial", "window", "frame"]
-    weight = 1 / items.groupby(key)["label"].transform("size")
-    right = items["label"] == items["predicted"]
-    names = sorted({*items["label"], *items["predicted"]})
-    recall = [(weight * right)[items["label"] == c].sum() / weight[items["label"] == c].sum() for c in names]
-    f1 = [
-        2
-        * (weight * right)[items["label"] == c].sum()
-        / (weight[items["label"] == c].sum() + weight[items["predicted"] == c].sum())
-        for c in names
-    ]
-    return {
-        "n": len(items[key].drop_duplicates()),
-        "accuracy": (weight * right).sum() / weight.sum(),
-        "balanced_accuracy": float(np.nanmean(recall)),
-        "macro_f1": float(np.mean(f1)),
-    }
 
 
 @pytest.mark.parametrize("level", tables.LEVELS)
