@@ -179,6 +179,17 @@ class Scored:
             frame[name] = made[order, number]
         return self._noted(frame[columns])
 
+    def spread(self, level: str, metric: str) -> dict[tuple[str, str], str]:
+        """Return by subject and stage the metric of each seed and of each fold, where there are several, as text."""
+        found: dict[tuple[str, str], list[str]] = {}
+        for by in ("seed", "fold"):
+            for key, rows in self.scores(level, (by,)).groupby(["subject", "stage"], sort=False):
+                if len(rows) > 1:
+                    pairs = zip(rows[by].tolist(), rows[metric].tolist(), strict=True)
+                    each = [f"{number}: {100 * value:.0f} %" for number, value in pairs]
+                    found.setdefault((str(key[0]), str(key[1])), []).append(f"{by}s {', '.join(each)}")
+        return {key: "; ".join(texts) for key, texts in found.items()}
+
     @property
     def messages(self) -> list[str]:
         """Messages about all runs that cannot be used as a whole."""

@@ -81,6 +81,13 @@ class Results:
     def _scores(self, level: str, baselines: bool) -> pd.DataFrame:
         return self.scored.scores(level, (), _stages(baselines))
 
+    def spread(self, level: str, metric: str) -> dict[tuple[str, str], str]:
+        """Return ``Scored.spread``."""
+        return self._once(self._spread, level, metric)
+
+    def _spread(self, level: str, metric: str) -> dict[tuple[str, str], str]:
+        return self.scored.spread(level, metric)
+
     def trials(self) -> pd.DataFrame:
         """Return ``tables.trials``."""
         return self._once(self._trials).copy(deep=False)

@@ -39,6 +39,13 @@ def test_every_score_is_that_of_pandas_alone(study: StudyDir, level: str) -> Non
             assert row[name] == pytest.approx(value, abs=1e-12), (row, name)
 
 
+def test_seeds_and_folds_are_told_apart(study: StudyDir) -> None:
+    found = study_scores.read(study).spread("trial", "accuracy")
+    rows = tables.scores(study, by=("seed",)).query("subject == '10' and stage == 'fusion'")
+    values = [f"{100 * value:.0f} %" for value in rows["accuracy"]]
+    assert found["10", "fusion"].startswith(f"seeds 0: {values[0]}, 1: {values[1]}; folds 0: ")
+
+
 @pytest.mark.parametrize("by", [(), ("fold",), ("fold", "seed")])
 def test_the_small_files_give_the_tables_of_the_predictions(study: StudyDir, by: tuple[str, ...]) -> None:
     rows = tables.predictions(study, baselines=True)

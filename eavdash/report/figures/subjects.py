@@ -36,6 +36,7 @@ def subject_bars(
     corrected: bool = False,
     metric: str = "accuracy",
     holes: pd.DataFrame | None = None,
+    spread: Mapping[tuple[str, str], str] | None = None,
 ) -> go.Figure:
     """Draw grouped bars per subject and stage, then the average if there are several subjects.
 
@@ -46,6 +47,7 @@ def subject_bars(
     order. ``time_only``: accuracy of guessing from the trial's position, by subject. ``corrected``: the chance line of
     all bars together (Bonferroni). Intervals, chance and time-only belong to accuracy; another ``metric`` has none of
     them. ``holes``: what is missing (:func:`eavdash.results.subjects.holes`), drawn hatched with its state.
+    ``spread``: the values of seeds and folds by subject and stage, on hover.
 
     A bar's customdata: subject, stage, n, lower and upper end of the interval, the run that a click opens. More bars
     than :data:`BARS_PER_ROW` go into several rows.
@@ -69,7 +71,7 @@ def subject_bars(
         drawn: list[go.Bar | go.Scatter] = []
         for stage in stages:
             rows_of = shown[(shown["stage"] == stage) & shown["subject"].isin(part)]
-            drawn.append(_bars(stage, rows_of, trials, mean if AVERAGE in part else mean[:0], metric))
+            drawn.append(_bars(stage, rows_of, trials, mean if AVERAGE in part else mean[:0], metric, spread or {}))
             if holes is not None:
                 drawn += _holes(stage, holes[(holes["stage"] == stage) & holes["subject"].isin(part)], rows_of)
         if paper is not None:
@@ -163,7 +165,12 @@ def hole_text(reason: str, run: str) -> str:
 
 
 def _bars(
-    stage: str, rows: pd.DataFrame, trials: Mapping[tuple[str, str], float], mean: pd.DataFrame, metric: str
+    stage: str,
+    rows: pd.DataFrame,
+    trials: Mapping[tuple[str, str], float],
+    mean: pd.DataFrame,
+    metric: str,
+    spreads: Mapping[tuple[str, str], str],
 ) -> go.Bar:
     bars = []  # name, value, distance to the interval's upper and lower end, customdata
     for row in rows.to_dict("records"):
@@ -176,6 +183,7 @@ def _bars(
         else:
             low = high = value
             custom = [name, stage, f"n = {row['n']}", METRICS[metric], ""]
+        custom[3] += f"\n{said}" if (said := spreads.get((name, stage), "")) else ""
         bars.append((name, value, high - value, value - low, custom))
     for row in mean[mean["stage"] == stage].to_dict("records"):
         spread = 0.0 if row["sd"] != row["sd"] else float(row["sd"])

@@ -136,6 +136,7 @@ def show_figure(study: StudyDir, document: StudyDocument, chosen: Choices, shown
                 chosen.corrected,
                 chosen.metric,
                 shown.holes[shown.holes["subject"].isin(shown.order)],
+                results.spread(chosen.level, chosen.metric),
             )
             alt = f"Bars of {name} per subject and stage, with the average over subjects; what is missing is hatched."
             clicked = _chart(bars, "chart", alt) or clicked
