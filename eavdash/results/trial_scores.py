@@ -32,6 +32,7 @@ from eavdash.store import RunDir
 from eavdash.store.atomic import sha256, write_atomic
 from eavdash.store.regular import open_regular
 from eavdash.store.status import RunStatus
+from eavdash.text import plural
 
 KEYS = ("stage", "split", "subject", "trial", "group", "label", "fold", "seed")
 _META = b"eavdash"
@@ -141,6 +142,10 @@ def _made(run: RunDir, rows: pd.DataFrame, beside: pd.DataFrame | None) -> RunSc
     if unknown := set(rows["predicted"]) - set(classes):
         where, expected = run.predictions_file, f"predictions among {', '.join(classes)}"
         raise IntegrityError.at(where, expected=expected, found=min(unknown), remedy=run.remedy)
+    p = parts[0][[f"p_{c}" for c in classes]].to_numpy(float)
+    if wrong := int((~((p >= 0) & (p <= 1 + 1e-6)).all(axis=1)).sum()):
+        where, found = run.predictions_file, f"others, or none, in {plural(wrong, 'row')}"
+        raise IntegrityError.at(where, expected="probabilities from 0 to 1", found=found, remedy=run.remedy)
     if beside is not None:
         parts.append(rivals(beside[beside["split"] == "test"], config))
     if stage != "fusion":

@@ -125,3 +125,16 @@ def test_a_new_run_costs_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     shutil.copytree(done.path, study.path / "s03-fusion")
     assert len(tables.scores(study)) == 12
     assert read[11:] == ["s03-fusion"]
+
+
+@pytest.mark.parametrize("value", [float("nan"), -0.5, 2.0])
+def test_probabilities_that_are_none_are_damage(value: float, tmp_path: Path) -> None:
+    made = make_study(tmp_path, subjects=("1", "2"), stages=("eeg",), compact=False)
+    run = made.run("s01-eeg")
+    rows = pd.read_parquet(run.predictions_file)
+    rows.loc[rows["split"] == "test", "p_Anger"] = value
+    write_parquet(run.predictions_file, rows)
+    run.update(checksums=run.seal())
+    found = study_scores.read(made)
+    assert "probabilities from 0 to 1" in found.problems["s01-eeg"]
+    assert set(found.scores()["subject"]) == {"2"}

@@ -92,13 +92,17 @@ class Contents:
         return inference.infer((both["a"] - both["b"]).to_numpy(float))
 
     @functools.cached_property
+    def splits(self) -> pd.DataFrame:
+        """The study's splits.csv."""
+        return study_table(self.study.splits_file, ("subject", "trial", "group", "fold", "split"))
+
+    @functools.cached_property
     def across(self) -> str:
         """What the corrected resampled t-test says of a study across subjects; empty for others."""
         c = self.question.primary
         if self.config.protocol.name not in ACROSS or c is None or self.question.why_not:
             return ""
-        splits = study_table(self.study.splits_file, ("fold", "split"))
-        return across_folds.sentence(across_folds.fold_test(self.trials, splits, "fusion", c.b))
+        return across_folds.sentence(across_folds.fold_test(self.trials, self.splits, "fusion", c.b))
 
     @functools.cached_property
     def independent(self) -> pd.DataFrame:
@@ -175,6 +179,8 @@ def read(study: StudyDir) -> Contents:
         IntegrityError: study.json or the splits cannot be read.
     """
     document = study.study()
-    return Contents(
+    found = Contents(
         study, document, recorded_config(document), of_study(study), study_scores.read(study), snapshot(study)
     )
+    found.splits  # noqa: B018 - read now: without them there is no report
+    return found

@@ -23,7 +23,7 @@ from eavdash.report.document.explained import Explained
 from eavdash.report.figures import comparisons, inference
 from eavdash.report.figures.answer import answer, interval
 from eavdash.report.figures.results import score_table
-from eavdash.results import columns, left_out, marks
+from eavdash.results import left_out, marks
 from eavdash.results.subjects import standings
 from eavdash.text import plural
 
@@ -95,7 +95,7 @@ def data_health(found: Contents) -> Section:
 def protocol(found: Contents) -> Section:
     """The way in which trials became training, validation and test, and the gates that were passed."""
     section = Section("protocol", "Protocol and splits")
-    splits = columns.study_table(found.study.splits_file, ("subject", "trial", "group", "fold", "split"))
+    splits = found.splits
     splits = splits[splits["fold"].isin(found.document.selection.folds)]
     counted = splits.groupby(["fold", "split"]).agg(subjects=("subject", "nunique"), trials=("trial", "size"))
     groups = splits.drop_duplicates(["fold", "split", "subject", "group"]).groupby(["fold", "split"]).size()

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import streamlit as st
 
+from eavdash.config.convert import recorded_config
 from eavdash.errors import EavdashError
 from eavdash.report import theme
 from eavdash.report.figures import between as figures
 from eavdash.report.figures import inference
 from eavdash.report.figures.answer import metric_name
 from eavdash.results.between import Between
+from eavdash.results.marks import study_marks
 from eavdash.results.metrics import METRICS
 from eavdash.results.optimism import Step, remark
 from eavdash.store import StudyDir, checkpoints_root, studies
 from eavdash.text import markdown
 from eavdash.ui import cached_statistics, choosing, widgets
 from eavdash.ui.draft import kept
+from eavdash.ui.results import exports
 from eavdash.ui.results.choices import METRIC_HELP
 
 PAGE = "results_compare"
@@ -49,15 +52,15 @@ def show(study: StudyDir, other: StudyDir | None, stages: list[str]) -> None:
     if found is not None and not found.rows:
         st.info("The two studies have no stage with a common test trial.")
     stage = choosing.segments("Stage", stages, label=theme.label, default=stages[-1], **kept(PAGE, "stage"))
-    if found is not None and found.rows:
-        _side_by_side(found, stage)
+    if other is not None and found is not None and found.rows:
+        _side_by_side(study, other, found, stage)
     st.subheader("As published, and honestly", anchor=False)
     with widgets.show_errors():
         steps, said = cached_statistics.optimism(study, other if found is not None else None, stage), remark(study)
     _steps(steps, stage, said)
 
 
-def _side_by_side(found: Between, stage: str) -> None:
+def _side_by_side(study: StudyDir, other: StudyDir, found: Between, stage: str) -> None:
     if stage in found.rows:
         (st.warning if found.why_not else st.success)(markdown(figures.answer(found, stage)))
     else:
@@ -67,6 +70,16 @@ def _side_by_side(found: Between, stage: str) -> None:
     if found.relabelled:
         st.warning(f"{found.relabelled} common trials have other labels in the other study and are left out.")
     st.dataframe(figures.between_table(found), hide_index=True, key=f"{PAGE}_table")
+    name = f"against-{other.name}-{found.metric}"
+    theirs = other.study()
+    more = {
+        "stage": [*found.rows],
+        "metric": found.metric,
+        "other_protocol": recorded_config(theirs).protocol.name,
+        "other_marks": "; ".join(mark.text for mark in study_marks(theirs)),
+        "other_simulated": theirs.dataset.simulated,
+    }
+    exports.comparisons_menu(study, [*found.rows.values()], f"{PAGE}_table", name, more)
     st.caption(
         f"{metric_name(found.metric)} on the trials that both studies have tested; the decisions of all folds and "
         "seeds on a trial share its weight. "
