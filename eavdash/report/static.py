@@ -18,6 +18,7 @@ import plotly.graph_objects as go
 
 from eavdash.report import theme
 from eavdash.report.figures.plain import plain_text
+from eavdash.report.picture_fonts import styled
 
 _MARKERS = {"circle": "o", "diamond": "D", "diamond-open": "D", "x-thin-open": "x", "line-ew": "_", "line-ew-open": "_"}
 _DASHES = {"dash": "--", "dot": ":", "solid": "-"}
@@ -31,15 +32,13 @@ def picture(figure: go.Figure, form: str, title: str = "", caption: str = "", st
 
     The stamp marks simulated recordings and maps that are not to be believed.
     """
-    from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     lines = textwrap.wrap(caption, 195)
     height = max(2.6, (figure.layout.height or 400) / _PIXELS) + 0.75 + 0.18 * len(lines)
     # A fixed salt makes the same figure the same file; texts stay texts, which can be read and found.
-    style: Any = {"svg.hashsalt": "eavdash", "svg.fonttype": "none", "font.size": 8, "text.parse_math": False}
-    with rc_context(style):
+    with styled({"svg.hashsalt": "eavdash", "svg.fonttype": "none", "font.size": 8, "text.parse_math": False}):
         fig = Figure(figsize=(_WIDTH, height), dpi=_DPI)
         FigureCanvasAgg(fig)
         bottom, top = (0.75 + 0.18 * len(lines)) / height, 1 - 0.7 / height

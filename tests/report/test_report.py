@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 
 import hostile
 import pandas as pd
+import plotly.graph_objects as go
 import pytest
 from fake_study import make_explanation, make_study
 from PIL import Image
@@ -201,3 +202,8 @@ def test_the_declared_question_has_the_interval_and_the_sentence_of_the_page(tmp
     text = str(sections.statistics(found, []).blocks)
     assert "BCa bootstrap" in text
     assert "majority class" in text
+
+
+def test_names_in_other_scripts_draw_without_a_warning() -> None:
+    drawn = static.picture(go.Figure(go.Bar(x=["日本", "Zoé"], y=[1, 2])), "svg", "日本")
+    assert "日本" in drawn.decode()

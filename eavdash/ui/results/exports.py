@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -28,7 +29,7 @@ def scores_menu(study: StudyDir, table: pd.DataFrame, document: StudyDocument, c
 
 
 def comparisons_menu(
-    study: StudyDir, rows: Sequence[Comparison], key: str, name: str, more: Mapping[str, object] | None = None
+    study: StudyDir, rows: Sequence[Comparison], key: str, name: str, more: Mapping[str, Any] | None = None
 ) -> None:
     """Show the menu of comparisons, with all their numbers; ``name``: of the files; ``more``: columns after them."""
     frame = pd.DataFrame([vars(row) for row in rows])
