@@ -98,7 +98,7 @@ class Contents:
 
     @functools.cached_property
     def across(self) -> str:
-        """What the corrected resampled t-test says of a study across subjects; empty for others."""
+        """The sentence of the corrected resampled t-test on a study across subjects; empty for others."""
         c = self.question.primary
         if self.config.protocol.name not in ACROSS or c is None or self.question.why_not:
             return ""

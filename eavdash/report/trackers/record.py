@@ -99,7 +99,7 @@ class TrackedStudy:
 
 @dataclass
 class Written:
-    """What an export has done: numbers of runs that were new, had changed, or were there already."""
+    """The outcome of an export: numbers of runs that were new, had changed, or were there already."""
 
     place: Path
     command: str  # shows what was written
