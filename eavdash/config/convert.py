@@ -181,7 +181,7 @@ def check_setting(key: str, text: str) -> None:
     """
     setting = SETTINGS[key]
     found = repr(shortened(text))
-    default = setting.default if isinstance(setting.default, bool | int | float | str) else []
+    default: Any = setting.default if isinstance(setting.default, bool | int | float | str) else []
     try:
         value = _parse(text.strip(), default, key)
         held = setting.bounds.hold(value) if setting.bounds != Bounds() else True

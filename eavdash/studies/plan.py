@@ -50,7 +50,10 @@ _SPLIT_COLUMNS = ["subject", "trial", "group", "fold", "split"]
 
 @dataclass(frozen=True)
 class Plan:
-    """The planned content of a study. ``left_out``: run that is not made → reason (no recordings of a modality)."""
+    """The planned content of a study. ``left_out``: run that is not made → reason (no recordings of a modality).
+
+    ``window_bytes``: the disk space of the windows at most, None if it is unknown.
+    """
 
     study: StudyDir
     document: StudyDocument
@@ -60,6 +63,7 @@ class Plan:
     left_out: dict[str, str]
     notes: tuple[str, ...]
     table: TrialTable  # what trials.parquet freezes: the trials of all subjects that the filters select
+    window_bytes: int | None = None
 
     @property
     def runs(self) -> list[str]:
@@ -206,7 +210,7 @@ def plan(
         merge_rows(study.splits_file, splits.frame[_SPLIT_COLUMNS], all_subjects),
         merge_rows(study.trials_file, result_columns(trials), all_subjects),
     )
-    return Plan(study, document, *tables, tuple(planned), left_out, notes, rows)
+    return Plan(study, document, *tables, tuple(planned), left_out, notes, rows, looked.window_bytes)
 
 
 def _has_usable(frozen: TrialTable, old: StudyDocument, subjects: Sequence[str]) -> bool:

@@ -247,7 +247,7 @@ def show_message() -> None:
         show_error(text, "message")
     elif kind == "error":
         st.error(markdown(text))
-    if kind == "error":
+    if kind in ("error", "toast"):
         st.toast(markdown(text), duration="long")  # the button may be far below the message
     elif kind:
         st.success(markdown(text))
