@@ -73,7 +73,7 @@ def test_additional_steps_in_the_published_chain_are_refused(sounds: Path) -> No
 
 def test_time_and_disk_space_are_estimated_without_asking(sounds: Path, checkpoints: Path) -> None:
     app = fill_in(open_page("launch", {"training_launch_dataset": str(sounds)}), "voices")
-    assert "Time: unknown, as no similar run has finished yet." in page_text(app)
+    assert "Time: unknown, as no similar run has finished on these recordings yet." in page_text(app)
     # 8 windows of 500 frames x 128 bands in float32, with their masks and index rows.
     assert f"the windows take at most {8 * (498 * 128 * 4 + 498 + 24) / 1e6:.1f} MB, made once" in page_text(app)
     assert not list(checkpoints.glob("*/study.json"))

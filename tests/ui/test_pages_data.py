@@ -104,7 +104,7 @@ def test_a_study_is_planned_and_launched_once(sounds: Path, checkpoints: Path, m
     assert not checkpoints.exists() or not (checkpoints / "voices").exists()
     app.button(key="training_launch_queue").click().run()
     assert not app.exception
-    assert [toast.value for toast in app.toast] == ["Queued: 4 runs of the study voices."]
+    assert [toast.value.replace("\\", "") for toast in app.toast] == ["Queued: 4 runs of the study voices."]
     assert app.title[0].value == "Runs"  # the page of its runs
     assert app.selectbox(key="study").value == "voices"
     app.switch_page(PAGES["launch"]).run()

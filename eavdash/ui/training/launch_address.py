@@ -13,7 +13,7 @@ from typing import Any
 import streamlit as st
 
 from eavdash.text import listing, parts
-from eavdash.ui.training import copy_settings, form_state
+from eavdash.ui.training import copy_settings, execution_form, form_state
 from eavdash.ui.training.form_state import FIELDS, PAGE, TABS, Start
 
 #: The widgets that are no settings, with their values in an empty form; their type is that of the address' text.
@@ -26,14 +26,7 @@ SIMPLE: dict[str, Any] = {
     "strict": False,
     "leave_out": [],
     "keep": [],
-    "executor": "local",
-    "device": "auto",
-    "priority": 0,
-    "threads": 1,
-    "ram": 0.0,
-    "shares": 1,
-    "ray": "",
-    "slurm": "",
+    **execution_form.EMPTY,
 }
 LONGEST = 2_000  # characters of a value that is read or written
 MOST = 6_000  # characters of all settings, more than those of the whole schema
@@ -59,7 +52,7 @@ def read() -> None:
         if equals and key in FIELDS:
             form_state.set_text(key, value)
     swept = [text[:LONGEST].partition("=") for text in asked.get("sweep", [])]
-    state[f"{PAGE}_swept"] = [key for key, _, _ in swept if key in FIELDS]
+    state[f"{PAGE}_swept"] = list(dict.fromkeys(key for key, _, _ in swept if key in FIELDS))
     for key, _, values in swept:
         state[f"{PAGE}_values_{key}"] = values
 
@@ -93,6 +86,6 @@ def _value(text: str, empty: Any) -> Any:
     if isinstance(empty, bool):
         return text == "True"
     try:
-        return type(empty)(text)
+        return float(text) if empty is None else type(empty)(text)
     except ValueError:
         return empty

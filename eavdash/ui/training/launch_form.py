@@ -88,7 +88,11 @@ def form(table: TrialTable, path: str, name: str, made: Start, messages: fields.
     _several_values(messages)
     several = sweeps()
     unusable, execution = unusable_form.form(PAGE), execution_form.form(PAGE)
-    for key, problem in entered.errors.items():
+    errors = dict(entered.errors)
+    if _typed("epochs") and all(f"train.{stage}.epochs" in errors for stage in STAGES):
+        common = [errors.pop(f"train.{stage}.epochs") for stage in STAGES]
+        _show_error(common[0], "epochs", messages)
+    for key, problem in errors.items():
         _show_error(problem, key, messages)
     found: dict[str, tuple[int, ...]] = {}
     for option in ("folds", "seeds"):
@@ -138,7 +142,7 @@ def _first_row(table: TrialTable, messages: fields.Messages) -> None:
     )
     folds.text_input("Folds to run", help="`all`, or numbers from 0 such as `0,1`", **kept(PAGE, "folds"))
     seeds.text_input("Seeds", help="Numbers such as `0,1,2`", **kept(PAGE, "seeds"))
-    for name, column in (("subjects", subjects), ("folds", folds), ("seeds", seeds)):
+    for name, column in (("subjects", subjects), ("epochs", epochs), ("folds", folds), ("seeds", seeds)):
         messages.add(name, column)
 
 

@@ -54,7 +54,7 @@ def show(request: Request, root: Path, messages: Messages) -> None:
     configs = [recorded_config(plan.document) for plan in plans]
     if fewer := from_data.too_many_folds(configs[0], first.splits, first.document.selection.subjects):
         _beside("protocol.folds", fewer, messages)
-    _effective(request.config, configs[0], messages)
+    _effective(request.members[0].config, configs[0], messages)
     if len(plans) == 1:
         st.markdown(plan_sentence(first))
     else:
@@ -133,7 +133,7 @@ def time_sentence(plans: Sequence[Plan], settings: Execution) -> str:
         return ""
     known = [estimate for estimate in found if estimate.seconds is not None]
     if not known:
-        return "Time: unknown, as no similar run has finished yet."
+        return "Time: unknown, as no similar run has finished on these recordings yet."
     seconds = sum(estimate.seconds or 0.0 for estimate in known)
     at_least = len(known) < len(found) or any(estimate.at_least for estimate in known)
     parallel_runs = known[0].parallel_runs
