@@ -27,7 +27,7 @@ from eavdash.text import plural, size
 from eavdash.ui import cached_runs
 
 MESSAGE = "message"  # session state: (kind, text or error) for the next page run
-QUEUED = "launch_queued"  # session state: runs were queued, and their page is to be opened
+NEXT = "study_next"  # session state: the study to select when the picker is shown next
 TARGET = "explain_target"  # session state: (subject, trial) for the page One trial
 
 
@@ -38,8 +38,8 @@ def launch(
     execution: Execution,
     checkpoints: Path,
     unusable: Unusable | None = None,
-) -> None:
-    """Write the studies and queue their runs, make the first the current one, and leave the way to its runs.
+) -> bool:
+    """Write the studies and queue their runs, make the first the current one; return True if that succeeded.
 
     Nothing is written if one of several studies cannot be planned.
     """
@@ -52,12 +52,11 @@ def launch(
         for plan in plans:
             queue.submit(plan.study, plan.runs, execution)
             runs += len(plan.runs)
-        st.session_state["study"] = members[0].name
-        st.session_state[QUEUED] = True
+        st.session_state[NEXT] = members[0].name  # the picker has been shown in this run
         return runs
 
     names = f"the study {members[0].name}" if len(members) == 1 else f"the studies {', '.join(m.name for m in members)}"
-    run_action(queue_runs, lambda runs: f"Queued: {plural(runs, 'run')} of {names}.", success="toast")
+    return run_action(queue_runs, lambda runs: f"Queued: {plural(runs, 'run')} of {names}.", success="toast")
 
 
 def cancel(study: StudyDir, runs: Sequence[str] | None = None) -> None:
@@ -129,17 +128,20 @@ def open_study(study: StudyDir) -> None:
     st.session_state["study"] = study.name
 
 
-def run_action(action: Callable[[], Any], text: str | Callable[[Any], str], success: str = "success") -> None:
-    """Run an action and leave its message, which may be made from the outcome, or its error.
+def run_action(action: Callable[[], Any], text: str | Callable[[Any], str], success: str = "success") -> bool:
+    """Run an action and leave its message, which may be made from the outcome, or its error; return True without one.
 
     ``success``: the kind of its message; a ``toast`` is shown above whatever page is open.
     """
     try:
         outcome = action()
         st.session_state[MESSAGE] = (success, text if isinstance(text, str) else text(outcome))
+        return True
     except EavdashError as error:
         st.session_state[MESSAGE] = ("error", error)
-    cached_runs.refresh()
+        return False
+    finally:
+        cached_runs.refresh()
 
 
 def _skipped_runs(study: StudyDir, runs: Sequence[str] | None, whole: bool) -> str:

@@ -4,12 +4,10 @@ import streamlit as st
 
 from eavdash.store import checkpoints_root
 from eavdash.text import markdown, plural
-from eavdash.ui import actions, cached_data, widgets
+from eavdash.ui import cached_data, widgets
 from eavdash.ui.draft import kept
 from eavdash.ui.training import fields, from_data, launch_address, launch_form, launch_plan
 
-if st.session_state.pop(actions.QUEUED, False):
-    widgets.open_page(widgets.MONITOR)
 widgets.page_head("Set up a study", "What should be trained, on which recordings, and how should it be tested?")
 widgets.show_message()
 root = checkpoints_root()

@@ -78,13 +78,15 @@ def show(request: Request, root: Path, messages: Messages) -> None:
         st.warning(markdown(mark.sentence))
     _command(request, root)
     new = any(set(plan.runs) - set(plan.existing) for plan in plans)
-    st.button(
-        "Queue this study" if len(plans) == 1 else f"Queue these {len(plans)} studies",
-        type="primary" if new else "secondary",
-        on_click=actions.launch,
-        args=(request.path, request.members, request.selection, request.execution, root, request.unusable),
-        key=f"{PAGE}_queue",
-    )
+    title = "Queue this study" if len(plans) == 1 else f"Queue these {len(plans)} studies"
+    if st.button(title, type="primary" if new else "secondary", key=f"{PAGE}_queue"):
+        with st.spinner("Queueing the runs", show_time=True):
+            queued = actions.launch(
+                request.path, request.members, request.selection, request.execution, root, request.unusable
+            )
+        if queued:
+            widgets.open_page(widgets.MONITOR)
+        widgets.show_message()
 
 
 def plan_table(plan: Plan) -> pd.DataFrame:
