@@ -29,6 +29,7 @@ from eavdash.store.names import check_unit_names
 from eavdash.store.readable import check_readable
 from eavdash.studies.checks import (
     chosen_folds,
+    fewer_folds_notes,
     keep_earlier,
     missing_pretraining_notes,
     refuse_conflict,
@@ -201,6 +202,7 @@ def plan(
         *table.notes,
         *unclear,
         *splits.notes,
+        *fewer_folds_notes(config, splits.frame),
         *unrecorded,
         *missing_pretraining_notes(config),
         *further,

@@ -168,6 +168,10 @@ def test_what_the_recordings_allow_is_preset_and_more_is_said_beside_the_field(a
     app.selectbox(key="training_launch_protocol.name").set_value("loso").run()
     assert not app.exception
     assert "so many are run" not in page_text(app)
+    app.selectbox(key="training_launch_protocol.name").set_value("conversation")
+    app.session_state["training_launch_tab"] = "Fusion"  # then the note stands with the plan
+    app.run()
+    assert "7 folds are asked for" in " ".join(c.value for c in app.caption)
 
 
 @pytest.mark.parametrize(
@@ -279,3 +283,4 @@ def test_several_values_make_several_studies_that_are_queued_together(app: AppTe
     again.switch_page(PAGES["launch"]).run()
     assert again.multiselect(key="training_launch_swept").value == ["train.audio.learning_rate"]
     assert "2 studies, 8 runs" in page_text(again)
+    assert list(again.dataframe[0].value["exist already"]) == [4, 4]

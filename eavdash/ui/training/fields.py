@@ -104,8 +104,8 @@ def rows(keys: Sequence[str], start: Start, messages: Messages, conditions: bool
 
 def show(key: str, start: Start, messages: Messages, conditions: bool) -> None:
     """Show the field of one setting; ``conditions``: the dataset has speaking and listening trials."""
-    setting, name = SETTINGS[key], key.removeprefix(f"{PAGE}_")
-    more = {"help": _help(key, start), **kept(PAGE, name)}
+    setting = SETTINGS[key]
+    more = {"help": _help(key, start), **kept(PAGE, key)}
     modality = key.partition(".")[0] if key.endswith(".encoder") else ""
     words = WORDS.get(key, {})
     if setting.kind is bool:

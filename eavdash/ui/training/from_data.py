@@ -6,13 +6,12 @@ for the fields that ask for more.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from eavdash.config.choices import ACROSS, STAGES
+from eavdash.config.choices import ACROSS, FOLDED, STAGES
 from eavdash.config.presets import advice
 from eavdash.config.schema import StudyConfig
 from eavdash.errors import EavdashError
@@ -20,9 +19,6 @@ from eavdash.ui import cached_data
 
 if TYPE_CHECKING:
     import pandas as pd
-
-#: Protocols whose number of folds is set by protocol.folds.
-FOLDED = ("conversation", "blocks", "subject-kfold")
 
 
 def allowed(path: str, config: StudyConfig) -> list[str]:
@@ -44,31 +40,13 @@ def preset_advice(path: str) -> str:
     return advice(found[2], found[3]) if found and found[2] else ""
 
 
-def untrained(path: str, config: StudyConfig) -> str:
-    """Return a sentence about the stages that are asked for and cannot be trained; empty if there are none."""
+def untrained(path: str, config: StudyConfig) -> list[str]:
+    """Return the notes of a plan about stages that are asked for and cannot be trained."""
     from eavdash.studies.runs import recorded_stages
 
     with suppress(EavdashError):
-        _, notes = recorded_stages(config, _frame(path, config))
-        return "; ".join(notes)
-    return ""
-
-
-def too_many_folds(config: StudyConfig, splits: pd.DataFrame, subjects: Sequence[str]) -> str:
-    """Return a sentence if some subject has fewer folds than are asked for; ``splits``: those of a plan."""
-    asked, name = config.protocol.folds, config.protocol.name
-    if name not in FOLDED:
-        return ""
-    mine = splits[splits["subject"].isin(list(subjects))] if name not in ACROSS else splits
-    counts = mine.groupby("subject")["fold"].nunique() if name not in ACROSS else None
-    low, high = (int(counts.min()), int(counts.max())) if counts is not None and len(counts) else (0, 0)
-    if name in ACROSS:
-        low = high = int(mine["fold"].nunique())
-    if not high or low >= asked:
-        return ""
-    made = f"{low}" if low == high else f"{low} to {high}, by subject"
-    what = "subjects" if name in ACROSS else "groups of trials of the subjects"
-    return f"{asked} are asked for, and the {what} make {made}: so many are run."
+        return recorded_stages(config, _frame(path, config))[1]
+    return []
 
 
 @st.cache_data(ttl=60, max_entries=16, show_spinner=False)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import streamlit as st
@@ -25,9 +25,10 @@ from eavdash.report import theme
 from eavdash.results.left_out import sentences
 from eavdash.results.marks import marks_of
 from eavdash.store import StudyDir
+from eavdash.studies.checks import fewer_folds_notes
 from eavdash.studies.command_line import train_command
-from eavdash.text import code, markdown, plural, size
-from eavdash.ui import actions, cached_data, cached_runs, scanning, tasks, widgets
+from eavdash.text import code, markdown, plural, size, with_stop
+from eavdash.ui import actions, cached_data, cached_results, cached_runs, scanning, tasks, widgets
 from eavdash.ui.training import copy_settings, execution_form, form_state, from_data
 from eavdash.ui.training.fields import Messages
 from eavdash.ui.training.form_state import FIELDS, PAGE
@@ -45,15 +46,14 @@ def show(request: Request, root: Path, messages: Messages) -> None:
     """Show the plan of each study of the request, and the button that queues them."""
     for member in request.members:
         _look(request, member.name, member.config, root)
-    if untrained := from_data.untrained(request.path, request.config):
-        _beside("stages", untrained, messages)
+    beside = [("stages", note) for note in from_data.untrained(request.path, request.config)]
     plans = [plan for m in request.members if (plan := _plan(request, m.name, m.config, root, messages)) is not None]
     if len(plans) < len(request.members):
         return
     first = plans[0]
     configs = [recorded_config(plan.document) for plan in plans]
-    if fewer := from_data.too_many_folds(configs[0], first.splits, first.document.selection.subjects):
-        _beside("protocol.folds", fewer, messages)
+    beside += [("protocol.folds", note) for note in fewer_folds_notes(configs[0], first.splits)]
+    shown = {note for name, note in beside if messages.show(name, markdown(with_stop(note)), "warning")}
     _effective(request.members[0].config, configs[0], messages)
     if len(plans) == 1:
         st.markdown(plan_sentence(first))
@@ -72,7 +72,7 @@ def show(request: Request, root: Path, messages: Messages) -> None:
     if reasons := [reason for plan in plans for reason in left_out_reasons(plan)]:
         with st.expander(f"Left out or unable to start ({len(reasons)})", key=f"{PAGE}_left_out"):
             widgets.bullet_list(reasons)
-    for note in dict.fromkeys(note for plan in plans for note in plan.notes):
+    for note in dict.fromkeys(note for plan in plans for note in plan.notes if note not in shown):
         st.caption(markdown(note))
     for mark in {m.text: m for config in configs for m in marks_of(config)}.values():
         st.warning(markdown(mark.sentence))
@@ -188,7 +188,7 @@ def _plan(request: Request, name: str, config: StudyConfig, root: Path, messages
             widgets.show_error(error, PAGE)
             return None
         taken = f"The study {markdown(name)} exists with other settings: give the new study another name."
-        _beside("name", taken, messages, "error")
+        messages.show("name", taken)
         copy_settings.show_conflict(name, error, root)
     except EavdashError as error:
         slot = form_state.slot_of(error)
@@ -197,12 +197,6 @@ def _plan(request: Request, name: str, config: StudyConfig, root: Path, messages
         else:
             widgets.show_error(error, PAGE)
     return None
-
-
-def _beside(name: str, sentence: str, messages: Messages, kind: str = "warning") -> None:
-    """Show a message below a field, or here if the field is in another tab."""
-    if not messages.show(name, markdown(sentence) if kind == "warning" else sentence, kind):
-        getattr(st, kind)(markdown(sentence) if kind == "warning" else sentence)
 
 
 def _effective(config: StudyConfig, planned: StudyConfig, messages: Messages) -> None:
@@ -223,16 +217,17 @@ def _links(plans: Sequence[Plan]) -> None:
 
 
 def _sweep_table(request: Request, plans: Sequence[Plan]) -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "study": plan.study.name,
-            "settings": ", ".join(member.settings),
-            "runs": len(plan.runs),
-            "exist already": len(plan.existing),
-            "cannot start": len(plan.problems),
-        }
-        for member, plan in zip(request.members, plans, strict=True)
-    )
+    """Return a row per study, with the accuracy of its stages on test trials (mean over subjects) once there is one."""
+    rows = []
+    for member, plan in zip(request.members, plans, strict=True):
+        row: dict[str, Any] = {"study": plan.study.name, "settings": ", ".join(member.settings), "runs": len(plan.runs)}
+        row |= {"exist already": len(plan.existing), "cannot start": len(plan.problems)}
+        if plan.existing:
+            scores = cached_results.scores(plan.study, "trial", False)
+            means = scores.groupby("stage")["accuracy"].mean() if len(scores) else {}
+            row |= {f"accuracy, {theme.label(str(s))}": theme.percent(float(v)) for s, v in dict(means).items()}
+        rows.append(row)
+    return pd.DataFrame(rows).fillna("")
 
 
 def _command(request: Request, root: Path) -> None:
