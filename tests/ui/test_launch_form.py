@@ -162,9 +162,8 @@ def test_what_the_recordings_allow_is_preset_and_more_is_said_beside_the_field(a
     app.text_input(key="training_launch_protocol.folds").set_value("7").run()
     warned = " ".join(w.value.replace("\\", "") for w in app.warning)
     assert "no trial has vision or eeg recordings: vision, eeg not trained" in warned
-    assert (
-        "7 are asked for, and the groups of trials of the subjects make 3 to 4, by subject: so many are run." in warned
-    )
+    made = "the groups of each subject's trials make 3 to 4, by subject"
+    assert f"7 folds are asked for, and {made}: so many are run." in warned
     app.selectbox(key="training_launch_protocol.name").set_value("loso").run()
     assert not app.exception
     assert "so many are run" not in page_text(app)

@@ -30,14 +30,16 @@ SIMPLE: dict[str, Any] = {
 }
 LONGEST = 2_000  # characters of a value that is read or written
 MOST = 6_000  # characters of all settings, more than those of the whole schema
+#: The parameters that only this page has; a link has at least one.
+_OWN = {"preset", "name", "set", "sweep"}
 _WRITTEN = f"{PAGE}_address"
 
 
 def read() -> None:
     """Set the form from an address that the page did not write itself; called before the form is shown."""
     asked = {name: st.query_params.get_all(name) for name in ("preset", "set", "sweep", *SIMPLE)}
-    asked = {name: values for name, values in asked.items() if values}
-    if not asked or asked == st.session_state.get(_WRITTEN):
+    asked = {name: values for name, values in asked.items() if any(values)}
+    if not _OWN & asked.keys() or asked == st.session_state.get(_WRITTEN):
         return
     state = st.session_state
     name = asked.get("preset", ["quick"])[-1][:LONGEST]
