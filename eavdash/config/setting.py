@@ -59,7 +59,7 @@ class Setting:
 
     @property
     def expected(self) -> str:
-        """What a value has to be: ``a number, at least 0 and below 1``."""
+        """The kind and the bounds of a value: ``a number, at least 0 and below 1``."""
         words = [KINDS.get(self.kind, "names separated by commas"), str(self.bounds)]
         return words[1] if self.bounds.choices else ", ".join(filter(None, words))
 

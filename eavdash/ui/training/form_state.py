@@ -29,7 +29,7 @@ _DEFAULTS = f"{PAGE}_defaults"
 
 @dataclass(frozen=True)
 class Start:
-    """What the form starts from. ``name``: of the preset or study; ``config``: its settings, with what the data allow.
+    """The settings that the form starts from. ``name``: of the preset or study; ``config``: its settings, with what the data allow.
 
     ``preset``: its settings as they are.
     """

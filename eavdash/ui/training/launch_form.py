@@ -100,7 +100,8 @@ def form(table: TrialTable, path: str, name: str, made: Start, messages: fields.
     made_of: tuple[Member, ...] | None = None
     if name:
         _checked(partial(check_study_name, name), messages)
-        made_of = entered.config and _checked(partial(members, name, entered.config, several), messages)
+        if entered.config is not None:
+            made_of = _checked(partial(members, name, entered.config, several), messages)
     st.subheader("What will run", anchor=False)
     if not name:
         st.info("Enter a study name to see its runs.")

@@ -1,4 +1,4 @@
-"""What the launch form's study would run: its runs, time and disk space, the command line, and the button that queues.
+"""The plan of the launch form's study: its runs, time and disk space, the command line, and the button that queues.
 
 In: a :class:`~eavdash.ui.training.launch_form.Request`. Out: the plan on the page, messages below the fields that it
 concerns, and on a press the runs in the queue.
@@ -224,8 +224,8 @@ def _sweep_table(request: Request, plans: Sequence[Plan]) -> pd.DataFrame:
         row |= {"exist already": len(plan.existing), "cannot start": len(plan.problems)}
         if plan.existing:
             scores = cached_results.scores(plan.study, "trial", False)
-            means = scores.groupby("stage")["accuracy"].mean() if len(scores) else {}
-            row |= {f"accuracy, {theme.label(str(s))}": theme.percent(float(v)) for s, v in dict(means).items()}
+            for stage, of in scores.groupby("stage") if len(scores) else ():
+                row[f"accuracy, {theme.label(str(stage))}"] = theme.percent(float(of["accuracy"].mean()))
         rows.append(row)
     return pd.DataFrame(rows).fillna("")
 
