@@ -29,9 +29,9 @@ _DEFAULTS = f"{PAGE}_defaults"
 
 @dataclass(frozen=True)
 class Start:
-    """The settings that the form starts from. ``name``: of the preset or study; ``config``: its settings, with what the data allow.
+    """The settings that the form starts from.
 
-    ``preset``: its settings as they are.
+    ``name``: of the preset or study; ``preset``: its settings as they are; ``config``: with what the data allow.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""The limits that a dataset sets to a study: the stages with recordings, and how many folds the groups of its trials make.
+"""The limits that a dataset sets to a study: the stages with recordings, and the folds that its groups make.
 
 In: a dataset and the settings that choose its trials. Out: the values with which the launch form starts, and sentences
 for the fields that ask for more.
