@@ -158,7 +158,10 @@ class TrialSession:
                 found = f"--{change.option} {change.argument}"
                 remedy = "change one of those, or choose another stage"
                 raise UsageError.at(self.run.name, expected=f"changes of {used}", found=found, remedy=remedy)
-            if isinstance(change, Swap) and (change.trial, change.subject or self.subject) == (self.trial, self.subject):
+            if isinstance(change, Swap) and (change.trial, change.subject or self.subject) == (
+                self.trial,
+                self.subject,
+            ):
                 found, remedy = f"--{change.option} {change.argument}", "choose another trial"
                 raise UsageError.at(self._where, expected="a swap with another trial", found=found, remedy=remedy)
             if change.modality not in self.encoder.sets and not isinstance(change, Swap):

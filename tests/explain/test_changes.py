@@ -216,7 +216,10 @@ def test_a_change_is_read_and_written(option: str, text: str, again: str) -> Non
         *(("shift", text) for text in ("eeg:inf", "eeg:")),
         *(("mute", text) for text in ("eeg:,", "eeg:12-8", "vision:1-2", "audio:8", "audio:1-2-3")),
         ("mute-electrode", " , "),
-        *(("cover", text) for text in ("nose", "", "-1,0,1,1", "0,0,inf,1", "0,0,2,1", "0.5,0,0.5,1", "nan,0,1,1", "1,2,3")),
+        *(
+            ("cover", text)
+            for text in ("nose", "", "-1,0,1,1", "0,0,inf,1", "0,0,2,1", "0.5,0,0.5,1", "nan,0,1,1", "1,2,3")
+        ),
         *(("silence", text) for text in ("audio:2-1", "audio", "1-2")),
         ("turn", "eeg"),
     ],
