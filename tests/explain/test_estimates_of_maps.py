@@ -149,6 +149,6 @@ def test_a_method_takes_the_passes_that_the_registry_states(name: str, monkeypat
 
 
 def test_the_checks_take_the_passes_that_the_estimate_counts() -> None:
-    assert CURVES == len(REPLACEMENTS) * (2 + RANDOM_ORDERS) * len(LEVELS)
+    assert len(REPLACEMENTS) * (2 + RANDOM_ORDERS) * len(LEVELS) == CURVES
     assert SETS == 12 * SETS_EACH
     assert (NOISY, CHECKED) == (NOISY_COPIES, MOST_WINDOWS)
