@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 #: Passes forwards that take as long as one forwards and backwards.
 FORWARDS = 3
-#: By modality, the most parts that occlusion replaces in a window, each with a pass forwards of that modality's encoder:
-#: patches of groups of frames, patches of the spectrogram, and segments and bands of each electrode.
+#: The most parts that occlusion replaces in a window, each with a pass forwards of that modality's encoder: patches of
+#: groups of frames, patches of the spectrogram, and segments and bands of each electrode.
 _FRAMES, _PATCHES, _SPECTROGRAM, _ELECTRODE = 10, 64, 160, 15
 NONE = "none"  # the baseline of methods without any
 SHARE = "share of attention"  # the unit of methods that show attention
