@@ -51,7 +51,7 @@ def settle(page: Page) -> None:
     """Wait until the map is shown and no script of the page runs."""
     page.get_by_role("heading", name="Subject").first.wait_for(timeout=1000 * ANSWER)
     page.wait_for_selector('[data-testid="stApp"][data-test-script-state="notRunning"]', timeout=1000 * ANSWER)
-    page.wait_for_timeout(300)
+    page.wait_for_timeout(300)  # the player gets its data
 
 
 def main() -> None:
@@ -63,11 +63,13 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8790)
     options = parser.parse_args()
     root = checkpoints_root(options.checkpoints)
-    trials = stored(find_study(root, options.study))
+    study = find_study(root, options.study)
+    trials = stored(study)
     if not trials:
         parser.error(f"{options.study} has no stored maps: run eavdash explain {options.study} --trials test")
     command = [sys.executable, "-m", "eavdash", "app", "--no-token", "--port", str(options.port)]
-    app = subprocess.Popen([*command, "--checkpoints", str(root)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    command += ["--checkpoints", str(root), "--data", study.study().dataset.path]
+    app = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])

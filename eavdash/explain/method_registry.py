@@ -117,7 +117,7 @@ METHODS: dict[str, MethodKind] = {
         MethodKind(
             name="expected_gradients",
             label="Expected gradients",
-            help="The same from windows that the run was trained on, averaged; no single baseline turns the question.",
+            help="How much each value moved the output on straight ways from windows that the run was trained on, averaged.",
             source="Erion et al. 2021",
             baselines=("mixed", "training"),
             complete=True,
@@ -127,7 +127,7 @@ METHODS: dict[str, MethodKind] = {
         MethodKind(
             name="gradient_shap",
             label="GradientSHAP",
-            help="The same at random points of those ways: an estimate, whose sum is right on average only.",
+            help="Expected gradients at random points of those ways: an estimate, whose sum is right on average only.",
             source="Lundberg & Lee 2017",
             baselines=("mixed", "training"),
             passes=96,  # 8 random points on each of 12 ways
