@@ -117,7 +117,7 @@ METHODS: dict[str, MethodKind] = {
         MethodKind(
             name="expected_gradients",
             label="Expected gradients",
-            help="How much each value moved the output on straight ways from windows that the run was trained on, averaged.",
+            help="How much each value moved the output on straight ways from training windows, averaged over them.",
             source="Erion et al. 2021",
             baselines=("mixed", "training"),
             complete=True,
