@@ -1,4 +1,4 @@
-"""How the fusion ``transformer`` begins, and the gain of training over that, judged on validation trials.
+"""The beginning of the fusion ``transformer``, and the gain of training over that, judged on validation trials.
 
 The fusion ``transformer`` begins as the normalised geometric mean of the encoders' calibrated probabilities. A few
 dozen training windows, which the encoders have memorised, often move it away from that without any gain on new ones.
