@@ -2,8 +2,9 @@
 
 Simulated encoders of ``fusion_kinds.py``, scenario ``noise``: one of three modalities, another for each subject, says
 nothing. Shapley values of the decided class are those of the fusion ``transformer`` as it begins, the weighted sum of
-the encoders' calibrated opinions: as in runs of earlier versions, where the others' weights grow if a modality is absent;
-with an absent modality that counts as one that says nothing; and with opinions without evidence muted besides.
+the encoders' calibrated opinions: as in runs of earlier versions, where the others' weights grow if a modality is
+absent; with an absent modality that counts as one that says nothing; and with opinions without evidence muted besides.
+What muting does to the accuracy is printed too, also where every modality says something (``weak``).
 """
 
 from __future__ import annotations
