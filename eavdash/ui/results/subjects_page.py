@@ -136,8 +136,9 @@ def show_figure(study: StudyDir, document: StudyDocument, chosen: Choices, shown
                 chosen.corrected,
                 chosen.metric,
                 shown.holes[shown.holes["subject"].isin(shown.order)],
+                chosen.view == "dots",
             )
-            alt = f"Bars of {name} per subject and stage, with the average over subjects; what is missing is hatched."
+            alt = f"{name.capitalize()} per subject and stage, with the average; what is missing is hatched."
             clicked = _chart(bars, "chart", alt) or clicked
             note = figures.legend_note(chosen.level, results.scores("trial", False), chosen.metric)
             st.caption(note + (" Hatched: not all runs are done; click to open the run." if len(shown.holes) else ""))
