@@ -54,12 +54,14 @@ def picture(
     with rc_context(style):
         fig = Figure(figsize=(width, height), dpi=dpi)
         FigureCanvasAgg(fig)
-        drawn = [
-            (_draw(fig, figure, names), figure.layout[names[0]], figure.layout[names[1]])
-            for names in _axes_pairs(figure)
-        ]
-        legend = _legend(fig, 1 - (0.05 if column else 0.32) / height, 6 if column else 7)
-        if legend is not None:
+        pairs = _axes_pairs(figure)
+        drawn = [(_draw(fig, figure, (x, y)), figure.layout[x], figure.layout[y]) for x, y in pairs]
+        for place, (axes, _, _) in enumerate(drawn):  # axes that several panels share are named once
+            if pairs[place][1] in {y for _, y in pairs[:place]}:
+                axes.tick_params(axis="y", labelleft=False)
+        shown = figure.layout.showlegend is not False
+        legend = shown and _legend(fig, 1 - (0.05 if column else 0.32) / height, 6 if column else 7)
+        if legend:
             above = max(above, height - legend.get_window_extent().y0 / dpi + _PAD)
         _fit(fig, drawn, (_PAD, below, width - _PAD, height - above))
         if not column:
@@ -179,6 +181,7 @@ def _finish(axes: Any, layouts: Sequence[Any], places: Sequence[Places]) -> None
             set_ticks(range(len(place.categories)), [plain_text(text) for text in place.categories])
             if name == "x" and sum(map(len, place.categories)) > 10 * axes.figure.get_size_inches()[0]:
                 axes.tick_params(axis="x", rotation=90)
+                _thin(axes)
         if axis.showticklabels is False:
             axes.tick_params(axis=name, labelbottom=False, labelleft=False)
         if axis.scaleanchor:
@@ -187,6 +190,15 @@ def _finish(axes: Any, layouts: Sequence[Any], places: Sequence[Places]) -> None
     axes.grid(axis="y", color="#e4e4e4", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def _thin(axes: Any) -> None:
+    """Leave out names of categories that would overlap, never the last one."""
+    labels = axes.get_xticklabels()
+    room = int(9 * axes.figure.get_size_inches()[0])  # names to the inch, side by side
+    step = -(-len(labels) // room)
+    for place, label in enumerate(labels):
+        label.set_visible(place == len(labels) - 1 or (place % step == 0 and place < len(labels) - step))
 
 
 def _legend(fig: Any, top: float, size: float) -> Any:

@@ -111,7 +111,12 @@ def scatter(axes: Any, trace: go.Scatter, places: Sequence[Places]) -> None:
         symbol = symbols if isinstance(symbols, str) else symbols[0] if len(symbols) else "circle"
         marker = _MARKERS.get(symbol, "o")
         faces = _colours(trace.marker, len(x))
-        kind = {"marker": marker, "s": _sizes(trace.marker.size) ** 2 * 0.5, "alpha": opacity, "zorder": 4}
+        kind = {
+            "marker": marker,
+            "s": _areas(axes, trace.marker.size),
+            "alpha": opacity,
+            "zorder": 4,
+        }
         if marker in "_x":
             axes.scatter(x, y, color=trace.marker.line.color or faces, label=label, **kind)
         elif symbol.endswith("open"):
@@ -162,7 +167,7 @@ def heatmap(axes: Any, trace: go.Heatmap, places: Sequence[Places]) -> None:
                 text = trace.text[row][column] if trace.text is not None else f"{values[row, column]:.0f} %"
                 strong = (values[row, column] - low) / ((high - low) or 1) > 0.6
                 ink = "white" if strong else "#222222"
-                axes.text(at_x, at_y, plain_text(text), ha="center", va="center", color=ink, fontsize=8)
+                axes.text(at_x, at_y, plain_text(text), ha="center", va="center", color=ink)
 
 
 def _label(trace: Any) -> str | None:
@@ -213,8 +218,10 @@ def _colour_map(colours: Any) -> Any:
     return LinearSegmentedColormap.from_list("", scale)
 
 
-def _sizes(given: Any) -> np.ndarray:
-    return np.asarray(6 if given is None else given, float)
+def _areas(axes: Any, sizes: Any) -> np.ndarray:
+    """Return the areas of points; those of a picture at the width of a column are small."""
+    shrunk = min(1.0, (axes.figure.get_size_inches()[0] / 8) ** 1.2)
+    return np.asarray(6 if sizes is None else sizes, float) ** 2 * 0.5 * shrunk
 
 
 def _numbers(given: Any) -> np.ndarray:

@@ -256,15 +256,14 @@ def show_message() -> None:
 def chart(figure: go.Figure, key: str, alt: str, files: bool = True, **options: Any) -> Any:
     """Show a Plotly figure with the app's settings; ``alt`` is its description for screen readers.
 
-    Every figure passes here, so that names in it are shown as they are (:mod:`eavdash.report.figures.plain`).
-    ``files``: with the menu of its picture and data, which carry the caveats of the current study; False on pages about
-    recordings.
+    Every figure passes here, so that names in it are shown as they are (:mod:`eavdash.report.figures.plain`), and its
+    numbers can be read as a table. ``files``: with the menu of its picture and data, which carry the caveats of the
+    current study; False on pages about recordings.
     """
     event = st.plotly_chart(
         plain.escape(figure), key=key, alt=alt, width="stretch", config=theme.CHART_CONFIG, **options
     )
-    if files:
-        downloads.figure_menu(figure, key, alt, current_study())
+    downloads.figure_menu(figure, key, alt, current_study(), files)
     return event
 
 

@@ -133,7 +133,8 @@ def file_of(figure: go.Figure, form: str, title: str, caption: str, about: cavea
 
 def caption_of(title: str, caption: str, about: caveats.Caveats) -> str:
     """Return the text that belongs under a figure in a paper: title, what is drawn, and the study's caveats."""
-    return visible(f"{title}. {caption} {about.footnote}")
+    said = caption if caption.startswith(title) else f"{title}. {caption}"
+    return visible(f"{said.rstrip('.')}. {about.footnote}")
 
 
 def _seen(value: object) -> object:

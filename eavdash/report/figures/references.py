@@ -41,7 +41,7 @@ def hollow_marks(stage: str, rows: pd.DataFrame) -> go.Scatter:
         y=(100 * rows["accuracy"]).tolist(),
         mode="markers",
         # Light inside, dark around: visible on bars and on both backgrounds.
-        marker={"symbol": "diamond", "size": 8, "color": "#FFFFFF", "line": {"color": "#5A5A5A", "width": 1.5}},
+        marker={"symbol": "diamond", "size": 6, "color": "#FFFFFF", "line": {"color": "#5A5A5A", "width": 1.2}},
         hovertemplate=f"paper, Table I: {theme.label(stage)} %{{y:.2f}} % per {level}<extra></extra>",
     )
 

@@ -139,6 +139,7 @@ def _dots(bars: go.Bar) -> go.Scatter:
         mode="markers",
         marker={
             "color": bars.marker.color,
+            "opacity": 1,  # of several sizes it would be less
             "size": [11 if name == AVERAGE else 7 for name in bars.x or ()],
             "symbol": ["diamond" if name == AVERAGE else "circle" for name in bars.x or ()],
         },
