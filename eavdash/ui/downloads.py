@@ -19,7 +19,7 @@ import streamlit as st
 from eavdash.report import figure_data
 from eavdash.report.caveats import Caveats, of_study
 from eavdash.store import StudyDir
-from eavdash.text import csv_for_people, json_text, shortened, visible
+from eavdash.text import csv_for_people, json_text, markdown, shortened, visible
 from eavdash.ui import tasks
 
 _TYPES = {
@@ -30,6 +30,8 @@ _TYPES = {
     "json": "application/json",
     "tex": "text/x-tex",
 }
+#: Rows of a table that is part of the page; longer ones are drawn as one scrolls.
+READ_ALOUD = 300
 
 
 @st.fragment
@@ -42,13 +44,27 @@ def figure_menu(figure: go.Figure, key: str, alt: str, study: StudyDir | None, f
         kind: dict[str, Any] = {"type": "tertiary", "on_change": "rerun"}
         with st.popover("Data", icon=":material/table:", key=f"{key}_data", **kind) as table:
             if table.open:
-                title = shortened(alt, 200)
-                st.dataframe(figure_data.for_people(figure), hide_index=True, height=320, width=460, alt=title)
+                _numbers(figure_data.for_people(figure), shortened(alt, 200))
         if not files:
             return
         with st.popover("Download", icon=":material/download:", key=f"{key}_downloads", **kind) as menu:
             if menu.open:
                 _figure_files(figure, key, alt, study)
+
+
+def _numbers(frame: pd.DataFrame, title: str) -> None:
+    """Show a figure's numbers; up to :data:`READ_ALOUD` rows as a part of the page, which screen readers read."""
+    if len(frame) <= READ_ALOUD:
+        shown = frame.map(_readable).rename(columns=markdown)
+        st.table(shown, hide_index=True, height=360, width=480, alt=title)
+    else:
+        st.dataframe(frame, hide_index=True, height=360, width=480, alt=title)
+
+
+def _readable(value: object) -> str:
+    if isinstance(value, float):
+        return "–" if value != value else f"{value:g}"
+    return markdown(value)
 
 
 def _figure_files(figure: go.Figure, key: str, alt: str, study: StudyDir | None) -> None:

@@ -10,19 +10,18 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from browser import ARGUMENTS, chromium
+from browser import ARGUMENTS, chromium, settle
 from playwright.sync_api import Browser, Page, sync_playwright
-from serving import served
+from serving import Served, served
 
 from eavdash.store import StudyDir, studies
 
 WIDTHS = {1440: 900, 390: 844}
 THEMES = ("light", "dark")
-SECOND = 1000  # Playwright counts in milliseconds
 TALLEST = 6000  # pixels of a picture
 
 
@@ -33,11 +32,14 @@ class State(NamedTuple):
     path: str = ""
 
 
+#: Pages that show a study's results or runs.
+OF_A_STUDY = ("subjects", "statistics", "explain", "attention", "maps", "representations", "monitor")
 #: Every page as it opens, and the states that an address can ask for.
 PAGES = (
     State("home"),
     State("docs", "docs"),
     State("subjects", "subjects"),
+    State("subjects-dots", "subjects?view=dots&paper=True"),
     State("subjects-tiles", "subjects?view=tiles"),
     State("subjects-slopes", "subjects?view=slopes"),
     State("subjects-all", "subjects?baselines=True&corrected=True&paper=True"),
@@ -58,14 +60,6 @@ PAGES = (
 )
 
 
-def settle(page: Page) -> None:
-    """Wait until the page's script has run and its charts are drawn."""
-    page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning] h1", timeout=120 * SECOND)
-    page.wait_for_timeout(700)
-    page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]", timeout=120 * SECOND)
-    page.wait_for_function("() => !document.querySelector('[data-testid=stSkeleton]')", timeout=60 * SECOND)
-
-
 def whole(page: Page, file: Path) -> None:
     """Write a picture of the whole page, also of what is below its inner scroll."""
     width = int((page.viewport_size or {"width": 0})["width"])
@@ -79,38 +73,38 @@ def whole(page: Page, file: Path) -> None:
 def problems(page: Page) -> list[str]:
     """Return what is wrong with the page that is shown, as one sees it without looking."""
     found = page.locator("[data-testid=stException]").all_inner_texts()
-    over = page.evaluate(
-        "() => { const m = document.querySelector('[data-testid=stMain]'); return m ? m.scrollWidth - m.clientWidth : 0; }"
-    )
+    over = page.locator("[data-testid=stMain]").evaluate("main => main.scrollWidth - main.clientWidth")
     return [*found, *([f"{over} pixels stick out to the right"] if over > 0 else [])]
 
 
-def shoot(browser: Browser, base: str, token: str, states: list[State], folder: Path) -> Iterator[str]:
+def shoot(
+    browser: Browser, app: Served, states: Sequence[State], folder: Path, combinations: Sequence[tuple[int, str]]
+) -> Iterator[str]:
     """Write the pictures; yield a line about each state in each width and theme."""
-    for scheme in THEMES:
-        for width, height in WIDTHS.items():
-            page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)  # type: ignore[arg-type]
-            errors: list[str] = []
-            page.on("pageerror", lambda error, errors=errors: errors.append(str(error)[:200]))
-            page.goto(f"{base}/?token={token}" if token else base)
-            for state in states:
-                errors.clear()
-                page.goto(f"{base}/{state.path}")
-                settle(page)
-                whole(page, folder / f"{state.name}-{width}-{scheme}.png")
-                yield f"{state.name} {width} {scheme}: {'; '.join([*errors, *problems(page)]) or 'fine'}"
-            page.close()
-
-
-def with_study(states: tuple[State, ...], names: list[str]) -> list[State]:
-    """Return the states of every study; pages that know no study are taken of the first only."""
-    every = []
-    for number, name in enumerate(names):
+    for width, scheme in combinations:
+        size: Any = {"width": width, "height": WIDTHS[width]}
+        page = browser.new_page(viewport=size, color_scheme=scheme)  # type: ignore[arg-type]
+        errors: list[str] = []
+        page.on("pageerror", lambda error, errors=errors: errors.append(str(error)[:200]))
+        page.goto(app.link())
         for state in states:
-            if number == 0 or state.path.partition("?")[0] in ("subjects", "statistics", "attention", "monitor", "maps"):
-                joined = f"{state.path}{'&' if '?' in state.path else '?'}study={name}"
-                every.append(State(f"{state.name}-{name}", joined))
-    return every
+            errors.clear()
+            page.goto(f"{app.url}/{state.path}")
+            settle(page)
+            whole(page, folder / f"{state.name}-{width}-{scheme}.png")
+            yield f"{state.name} {width} {scheme}: {'; '.join([*errors, *problems(page)]) or 'fine'}"
+        page.close()
+
+
+def of_studies(states: Sequence[State], names: Sequence[str]) -> list[State]:
+    """Return the states of every study; pages that show no study, of the first only."""
+    every = []
+    for name in names:
+        for state in states:
+            if name == names[0] or state.path.partition("?")[0] in OF_A_STUDY:
+                path = f"{state.path}{'&' if '?' in state.path else '?'}study={name}"
+                every.append(State(f"{state.name}-{name}", path))
+    return every or list(states)
 
 
 def main() -> int:
@@ -121,28 +115,22 @@ def main() -> int:
     options.add_argument("--studies", default="", help="studies, by commas (default: the first three)")
     options.add_argument("--only", default="", help="one width and theme, such as 390-dark")
     given = options.parse_args()
-    if given.only:
-        width, _, scheme = given.only.partition("-")
-        global THEMES
-        THEMES = (scheme,)
-        for other in [w for w in WIDTHS if w != int(width)]:
-            del WIDTHS[other]
+    combinations = [(width, scheme) for scheme in THEMES for width in WIDTHS]
+    combinations = [each for each in combinations if given.only in ("", f"{each[0]}-{each[1]}")]
     names = given.studies.split(",") if given.studies else [s.name for s in studies(given.checkpoints)][:3]
-    wanted = tuple(s for s in PAGES if s.name.startswith(tuple(given.pages.split(","))))
+    states = of_studies([s for s in PAGES if s.name.startswith(tuple(given.pages.split(",")))], names)
     given.folder.mkdir(parents=True, exist_ok=True)
+    data = sorted({StudyDir(given.checkpoints / name).study().dataset.path for name in names})
     bad = 0
-    with tempfile.TemporaryDirectory() as temporary:
-        place = Path(temporary)
-        (place / "checkpoints").symlink_to(given.checkpoints.resolve())
-        data = sorted({StudyDir(given.checkpoints / name).study().dataset.path for name in names})
-        allowed = {"EAVDASH_DATA": json.dumps(data)}
-        with served(place, 8890, **allowed) as app, sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=chromium(), args=ARGUMENTS)
-            for line in shoot(browser, app.url, app.token, with_study(wanted, names) if names else list(wanted), given.folder):
+    with tempfile.TemporaryDirectory() as temporary, sync_playwright() as playwright:
+        (Path(temporary) / "checkpoints").symlink_to(given.checkpoints.resolve())
+        browser = playwright.chromium.launch(executable_path=chromium(), args=ARGUMENTS)
+        with served(Path(temporary), 8890, EAVDASH_DATA=json.dumps(data)) as app:
+            for line in shoot(browser, app, states, given.folder, combinations):
                 print(line, flush=True)
                 bad += not line.endswith(": fine")
-            browser.close()
-    return bool(bad)
+        browser.close()
+    return int(bad > 0)
 
 
 if __name__ == "__main__":
