@@ -5,6 +5,7 @@ Tables come from the ``cached_*`` modules, figures from ``eavdash.report.figures
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -238,6 +239,12 @@ def sample_size_note(scores: pd.DataFrame) -> None:
     reasons = [too_few(int(scores["n"].min())), too_few_subjects(int(scores["subject"].nunique()))]
     for reason in filter(None, reasons):
         st.caption(markdown(reason))
+
+
+def note(text: str, sentences: int = 1) -> None:
+    """Show the first sentences of an explanation below a figure, and the others as its help."""
+    every = re.split(r"(?<=\.) (?=[A-Z])", text)
+    st.caption(markdown(" ".join(every[:sentences])), help=markdown(" ".join(every[sentences:])) or None)
 
 
 def show_message() -> None:
