@@ -119,7 +119,7 @@ def _draw(fig: Any, figure: go.Figure, names: tuple[str, str]) -> Any:
         elif isinstance(trace, go.Heatmap):
             static_marks.heatmap(axes, trace, places)
     _finish(axes, (x, y), places)
-    own = tuple(name[0] + name[5:] for name in names)
+    own = (f"x{names[0][5:]}", f"y{names[1][5:]}")
     for shape in figure.layout.shapes:
         if shape.type == "line" and _refers(shape, own):
             dash = DASHES.get(shape.line.dash or "solid", "-")

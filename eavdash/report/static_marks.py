@@ -131,8 +131,8 @@ def scatter(axes: Any, trace: go.Scatter, places: Sequence[Places]) -> None:
 
             low, high = trace.marker.cmin, trace.marker.cmax
             known = _numbers(trace.marker.color)
-            span = Normalize(np.nanmin(known) if low is None else low, np.nanmax(known) if high is None else high)
-            bar_of_colours(axes, ScalarMappable(span, _colour_map(trace.marker.colorscale)), trace.marker.colorbar)
+            ends = Normalize(np.nanmin(known) if low is None else low, np.nanmax(known) if high is None else high)
+            bar_of_colours(axes, ScalarMappable(ends, _colour_map(trace.marker.colorscale)), trace.marker.colorbar)
     if "text" in mode:
         for at_x, at_y, text in zip(x, y, trace.text, strict=True):
             axes.text(at_x, at_y, plain_text(text), ha="center", va="center", fontsize=5, zorder=5)
@@ -221,7 +221,8 @@ def _colour_map(colours: Any) -> Any:
 def _areas(axes: Any, sizes: Any) -> np.ndarray:
     """Return the areas of points; those of a picture at the width of a column are small."""
     shrunk = min(1.0, (axes.figure.get_size_inches()[0] / 8) ** 1.2)
-    return np.asarray(6 if sizes is None else sizes, float) ** 2 * 0.5 * shrunk
+    areas: np.ndarray = np.asarray(6 if sizes is None else sizes, float) ** 2 * 0.5 * shrunk
+    return areas
 
 
 def _numbers(given: Any) -> np.ndarray:

@@ -254,7 +254,7 @@ def test_the_baseline_and_receipts_are_told(checkpoints: Path) -> None:
     stored(study, checks=(PASSED, DOUBTFUL))
     app = open_page("trial")
     text = page_text(app)
-    assert "Decisions at the baseline: Fusion Calmness (60\xa0%)" in text
+    assert "Decisions at the baseline: Fusion Calmness (60 %)" in text
     assert "Receipts: 1 pass, 1 doubtful" in [e.label for e in app.expander]
     assert "Doubtful (Stability): noise changes the map." in text
     assert "Completeness gap of this window: 0.01 logits" in text

@@ -73,9 +73,9 @@ def test_a_link_opens_a_what_if_and_shows_its_answer(answers: Answers, checkpoin
     app = open_link(subject="1", trial="2", if_audio="noise", if_audio_to="7", if_vision="drop")
     assert answers.pairs[-1] == [("drop", "vision"), ("noise", "audio:7")]
     text = page_text(app)
-    assert "the decision is Calmness (70\xa0%) instead of Anger (80\xa0%, then 30\xa0%)" in text
+    assert "the decision is Calmness (70 %) instead of Anger (80 %, then 30 %)" in text
     assert "A note." in text
-    assert "differs from the tested probabilities by up to 20\xa0%" in text
+    assert "differs from the tested probabilities by up to 20 %" in text
     assert app.query_params["if_audio_to"] == "7"
     app.button(key="explain_trial_if_reset").click().run()
     assert "Change a modality" in page_text(app)
