@@ -1,4 +1,4 @@
-"""What stands beside the scores of subjects: published values, the chance line, guessing from the time alone.
+"""References beside the scores of subjects: published values, the chance line, guessing from the time alone.
 
 In: values per subject. Out: Plotly traces, and the lines of the chance level in a figure.
 """
