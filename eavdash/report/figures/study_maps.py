@@ -132,7 +132,7 @@ def _scalp(found: StudyMaps, values: np.ndarray, full: float, framed: np.ndarray
             mode="markers+text" if len(names) <= 40 else "markers",
             marker=marker,
             text=names,
-            textfont={"size": 7},
+            textfont={"size": 7, "color": "#222222"},
             hovertemplate="%{text}: %{marker.color:+.2f} %<extra></extra>",
         )
     )
