@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 DEMO_FLAGS ?=
 
-.PHONY: demo test test-slow coverage postgres test-ray test-slurm lint site reference install lock browser clean-demo
+.PHONY: demo test test-slow coverage postgres test-ray test-slurm lint site reference install lock browser shots clean-demo
 
 demo: $(VENV)/.installed
 	$(BIN)/eavdash demo $(DEMO_FLAGS)
@@ -78,6 +78,12 @@ browser: $(VENV)/.installed-dev
 	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && apt-get install -y -qq chromium >/dev/null; } || \
 	  $(BIN)/python -m playwright install chromium || \
 	  echo "no Chromium could be installed: the browser tests will be skipped"
+
+# Pictures of all pages and states of the studies in CHECKPOINTS, wide and narrow, light and dark, to look at.
+CHECKPOINTS ?= checkpoints
+SHOTS ?= build/shots
+shots: $(VENV)/.installed-dev browser
+	PYTHONPATH=. $(BIN)/python tests/helpers/shots.py $(CHECKPOINTS) $(SHOTS)
 
 # The exact releases that `make demo` and `make test` install, with checksums; they name no index. At the end the same
 # releases are resolved for newer versions of Python, which fails if one of them has no wheel there.

@@ -116,13 +116,23 @@ def write_figures(study: StudyDir, folder: Path, report: Report = silent) -> lis
     return written
 
 
-def file_of(figure: go.Figure, form: str, title: str, caption: str, about: caveats.Caveats) -> bytes:
-    """Return an escaped figure as ``png``, ``svg`` or ``csv``, with title, caption and the study's caveats in it."""
+def file_of(figure: go.Figure, form: str, title: str, caption: str, about: caveats.Caveats, column: int = 0) -> bytes:
+    """Return an escaped figure as ``png``, ``svg``, ``pdf`` or ``csv``, with title, caption and caveats in it.
+
+    ``column``: for a paper, this many millimetres wide; title and caption are then not in the picture but those of
+    :func:`caption_of`. Simulated recordings are marked in every picture.
+    """
     if form == "csv":
         more = {"study": about.study, "figure": title, **about.columns}
         return csv_for_people(figure_data.data(figure, more)).encode("utf-8", "backslashreplace")
     below = visible(f"{caption} {about.footnote}".strip())
-    return static.picture(figure, form, visible(title), below, "SIMULATED" if about.simulated else "")
+    return static.picture(figure, form, visible(title), below, "SIMULATED" if about.simulated else "", column)
+
+
+def caption_of(title: str, caption: str, about: caveats.Caveats) -> str:
+    """Return the text that belongs under a figure in a paper: title, what is drawn, and the study's caveats."""
+    said = caption if caption.startswith(title) else f"{title}. {caption}"
+    return visible(f"{said.rstrip('.')}. {about.footnote}")
 
 
 def _seen(value: object) -> object:
