@@ -9,11 +9,12 @@ import streamlit as st
 from eavdash.jobs.obstacle import start_scheduler
 from eavdash.store import checkpoints_root
 from eavdash.text import markdown
-from eavdash.ui import allowing, edge, widgets
+from eavdash.ui import allowing, edge, history, widgets
 from eavdash.ui.home import documents
 
 st.set_page_config(page_title="eavdash", layout="wide")
 edge.check_exposure()
+history.mend()
 
 page = st.navigation(
     {

@@ -94,4 +94,4 @@ class Tab:
             settled(self.page)
             if choices(self.page) == wanted:
                 return
-        assert choices(self.page) == wanted
+        assert choices(self.page) == wanted, self.page.url
