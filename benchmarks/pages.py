@@ -2,7 +2,7 @@
 
 ``python benchmarks/pages.py [--subjects 42] [--folds 5] [--keep DIR] [--only PAGE,...]`` makes a simulated study in a
 temporary folder (``--keep DIR`` keeps it) and opens each page by Streamlit's AppTest in a process of its own, from an
-address, as a reload does: cold (the first script of the process, imports apart), then warm (median of further ones).
+address: cold (the first script of the process, imports apart), then warm (median of further ones).
 It prints one JSON line per page and fails if one shows an exception.
 """
 
@@ -101,8 +101,9 @@ def measured(page: str, repeat: int) -> dict[str, Any]:
 
 
 def opened(apptest: Any, file: str, choices: dict[str, str]) -> tuple[float, float]:
-    """Open a page in a session of its own, as a new tab does; return elapsed and processor time."""
+    """Open a page in a new tab, which shows another one; return elapsed and processor time."""
     app = apptest.from_file(str(ROOT / "app.py"), default_timeout=600)
+    app.switch_page("pages/home/docs.py").run()  # knows the pages then
     app.query_params.update({"study": "demo", **choices})
     app.switch_page(file)
     wall, cpu = time.perf_counter(), time.process_time()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Any
 
 from playwright.sync_api import ConsoleMessage, Locator, Page, expect
 
@@ -23,7 +22,8 @@ CHOICES = """() => {
     found.push(part.innerText || part.getAttribute('aria-label') || '');
   return found.map(text => text.replace(/\\s+/g, ' ').trim()).sort();
 }"""
-FOCUSED = "part => part === document.activeElement || part.contains(document.activeElement)"
+#: Components have a focus of their own, in their part of the page.
+FOCUSED = "part => [part, ...part.querySelectorAll('*')].includes(part.getRootNode().activeElement)"
 
 
 def settled(page: Page) -> None:
@@ -63,12 +63,19 @@ class Tab:
         page.on("console", self._hear)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
 
-    def step(self, name: str, **options: Any) -> None:
-        """End a step: the page is at rest and has reported no error; a picture of it is kept."""
+    def step(self, name: str, whole: bool = False) -> None:
+        """End a step: the page is at rest and has reported no error; a picture of it is kept, on request of all."""
         settled(self.page)
         self.steps += 1
         file = f"{self.name}-{self.steps:02d}-{re.sub('[^a-z0-9]+', '-', name.lower())}.png"
-        self.page.screenshot(path=self.folder / file, **options)
+        seen = self.page.viewport_size
+        assert seen is not None
+        if whole:  # the page scrolls inside of itself
+            height = self.page.evaluate("document.querySelector('[data-testid=stMain]').scrollHeight")
+            self.page.set_viewport_size({"width": seen["width"], "height": max(seen["height"], height)})
+            self.page.wait_for_timeout(500)
+        self.page.screenshot(path=self.folder / file)
+        self.page.set_viewport_size(seen)
         assert self.errors == [], name
 
     def _hear(self, said: ConsoleMessage) -> None:
