@@ -187,7 +187,7 @@ class RunDir(RunPaths, StatusFolder[RunStatus]):
 
     @property
     def remedy(self) -> str:
-        """What helps if a result file is damaged, for messages."""
+        """The remedy for a damaged result file, for messages."""
         return f"train the run again: eavdash retry {self.study.name} --run {self.name}"
 
     def _damaged_file(self, name: str, expected: str, found: str) -> IntegrityError:

@@ -295,6 +295,7 @@ def test_a_study_from_recordings_to_explanation(
     assert {row["shown"] for row in json.loads(capsys.readouterr().out)} == {"done"}
 
 
+@pytest.mark.slow
 def test_no_command_prints_what_controls_a_terminal_or_hides_a_name(
     tmp_path: Path, checkpoints: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

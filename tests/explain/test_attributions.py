@@ -121,6 +121,7 @@ def test_units_say_what_is_explained() -> None:
     assert unit_of(make("concat"), contrast=True) == "difference of logits"
 
 
+@pytest.mark.slow
 def test_more_steps_leave_a_smaller_gap() -> None:
     model, (inputs, masks) = make(), window()
     gaps = [integrated_gradients(model, inputs, masks, 0, steps=n)[1].gap for n in (2, STEPS)]

@@ -251,6 +251,7 @@ def test_an_incomplete_sharded_checkpoint_is_refused(tmp_path: Path, change: str
         load_pretrained(vit(), tmp_path)
 
 
+@pytest.mark.slow
 def test_damage_anywhere_in_a_file_is_an_error_of_ours(tmp_path: Path) -> None:
     path, random = tmp_path / "weights.pth", torch.Generator().manual_seed(0)
     torch.save({f"layer{i}.weight": torch.zeros(3, 4) for i in range(4)}, path, _use_new_zipfile_serialization=False)

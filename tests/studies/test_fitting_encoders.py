@@ -144,6 +144,7 @@ def test_windows_that_tangent_cannot_read_are_refused(dataset: Path, tmp_path: P
         planned(dataset, config, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["CBraMod", "InterpolatedLaBraM"])
 def test_published_eeg_weights_are_checked_while_planning(dataset: Path, tmp_path: Path, name: str) -> None:
     models = pytest.importorskip("braindecode.models")

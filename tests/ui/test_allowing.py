@@ -242,6 +242,7 @@ def test_the_option_names_the_folders(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(dashboard.serve, "serve", lambda *_: seen.append(data_folders()))
     monkeypatch.setattr(dashboard, "simulate", lambda *_, **__: tmp_path / "made")
     monkeypatch.setattr(dashboard, "queue_and_wait", lambda *_, **__: False)
+    monkeypatch.setattr(dashboard.store, "find_study", lambda *_: None)
     monkeypatch.setattr(dashboard, "read_scores", lambda *_, **__: None)
     monkeypatch.setattr(dashboard, "_print_scores", lambda *_: None)
     monkeypatch.setattr(dashboard, "_explain_some", lambda *_: None)

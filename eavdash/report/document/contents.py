@@ -56,7 +56,7 @@ class Contents:
 
     @functools.cached_property
     def decisions(self) -> Decisions:
-        """Who decided what; it remembers what has been compared."""
+        """The decisions of all stages; they remember what has been compared."""
         return comparisons.decisions(self.scored)
 
     @functools.cached_property
