@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pandas as pd
 import pytest
@@ -24,7 +25,7 @@ from trained import train
 from eavdash.store import StudyDir
 from eavdash.store.task import tasks
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(1500)]
 SECOND = 1000  # Playwright counts in milliseconds
 PAGES = (
     *("", "docs", "subjects", "statistics", "compare", "explain", "attention", "maps", "representations"),
@@ -75,7 +76,10 @@ def select(page: Page, label: str | re.Pattern[str], option: str | re.Pattern[st
 
 def link(page: Page, name: str) -> None:
     """Open a page from the navigation."""
-    page.get_by_test_id("stSidebarNav").get_by_role("link", name=name, exact=True).click()
+    item = page.get_by_test_id("stSidebarNav").get_by_role("link", name=name, exact=True)
+    path = urlsplit(item.get_attribute("href") or "").path
+    item.click()
+    page.wait_for_url(lambda url: urlsplit(url).path.rstrip("/") == path.rstrip("/"))
     settled(page)
 
 
