@@ -3,12 +3,13 @@
 import streamlit as st
 
 from eavdash.store import checkpoints_root
-from eavdash.ui import widgets
+from eavdash.ui import draft, widgets
 from eavdash.ui.data import add_dataset, added
 
 widgets.page_head("Add data", "Which recordings should be looked at and trained on? Nothing is copied or changed.")
 widgets.show_message()
 root = checkpoints_root()
+draft.keep(add_dataset.PAGE, also=[add_dataset.ADDED])
 if new := st.session_state.get(add_dataset.ADDED):
     added.show(*new)
 else:

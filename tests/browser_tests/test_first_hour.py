@@ -127,12 +127,16 @@ def add_data(hour: Hour, tab: Tab) -> None:
     link(page, "Add data")
     fill(page, "Name", "Two people")
     fill(page, "Folder or trial table", str(hour.data))
+    tab.keeps()
     page.get_by_role("button", name="Check it").click()
     expect(page.get_by_text("this dataset can be added")).to_be_visible()
     tab.step("checked")
     page.get_by_role("button", name="Add", exact=True).click()
     expect(page.get_by_role("heading", name="Two people is in the list")).to_be_visible()
     tab.step("added")
+    page.reload()
+    expect(page.get_by_role("heading", name="Two people is in the list")).to_be_visible()
+    settled(page)
     page.get_by_role("button", name="See its health").click()
 
 
