@@ -8,7 +8,9 @@ the command line in ``cli.console``; a page wraps each name in :func:`markdown`.
 
 from __future__ import annotations
 
+import csv
 import functools
+import io
 import json
 import re
 from collections.abc import Iterable
@@ -74,8 +76,19 @@ def shortened(text: str, most: int = 200) -> str:
 
 
 def parts(text: str) -> tuple[str, ...]:
-    """Return the parts of a list such as ``a, b`` without blanks and empty parts."""
-    return tuple(part.strip() for part in text.split(",") if part.strip())
+    """Return the parts of a list such as ``a, b`` or ``"a, b", c`` without blanks and empty parts."""
+    try:
+        found = [part for line in csv.reader(text.splitlines(), skipinitialspace=True) for part in line]
+    except csv.Error:
+        found = text.split(",")
+    return tuple(part.strip() for part in found if part.strip())
+
+
+def listing(names: Iterable[object]) -> str:
+    """Return the list of which :func:`parts` are these names: ``a,b`` or ``"a, b",c``."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(names)
+    return line.getvalue()
 
 
 def plural(number: int, noun: str, nouns: str = "") -> str:

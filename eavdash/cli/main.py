@@ -30,6 +30,7 @@ from eavdash.cli.options import (
     add_run_selection,
     add_serving,
     add_shapley,
+    add_sweep,
     add_tasks,
     add_unusable,
 )
@@ -246,6 +247,7 @@ def _train(train: argparse.ArgumentParser) -> None:
     train.add_argument("--study", required=True, metavar="NAME")
     train.add_argument("--folds", default="all", metavar="all|0,1")
     train.add_argument("--seeds", default="0", metavar="0,1")
+    add_sweep(train)
     add_execution(train)
     add_unusable(train)
     train.add_argument(

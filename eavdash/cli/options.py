@@ -65,6 +65,17 @@ def add_unusable(parser: argparse.ArgumentParser) -> None:
         group.add_argument(option, nargs="+", action="extend", default=[], metavar="REASON", help=UNUSABLE[option])
 
 
+def add_sweep(parser: argparse.ArgumentParser) -> None:
+    """Add the option that makes several studies."""
+    parser.add_argument(
+        "--sweep",
+        action="append",
+        default=[],
+        metavar="key=a,b",
+        help="several values of a setting: a study for each, named after it; repeated, for each combination of values",
+    )
+
+
 def add_explaining(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``explain``: which trials, and what to explain about them."""
     parser.add_argument("study")

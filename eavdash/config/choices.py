@@ -16,6 +16,8 @@ MOST_CHANNELS = 1024
 PROTOCOLS = ("conversation", "blocks", "paper", "loso", "subject-kfold")
 #: Those whose folds are over subjects.
 ACROSS = ("loso", "subject-kfold")
+#: Those whose number of folds is protocol.folds, at most.
+FOLDED = ("conversation", "blocks", "subject-kfold")
 ENCODERS = {
     "vision": ("vit", TABLE),
     "audio": ("ast", "voice", "wav2vec2", TABLE),

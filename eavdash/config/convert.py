@@ -17,10 +17,10 @@ from typing import Any
 
 from eavdash.config import scaling
 from eavdash.config.choices import STAGES
-from eavdash.config.schema import Execution, StudyConfig, TrainConfigs
-from eavdash.config.setting import KINDS
+from eavdash.config.schema import SETTINGS, Execution, StudyConfig, TrainConfigs
+from eavdash.config.setting import KINDS, Bounds
 from eavdash.errors import ConfigError, IntegrityError
-from eavdash.text import shortened
+from eavdash.text import listing, parts, shortened
 
 
 def execution_of(recorded: Mapping[str, Any]) -> Execution:
@@ -150,25 +150,45 @@ def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> l
 def settings_of(config: StudyConfig, base: StudyConfig, among: Collection[str]) -> list[str]:
     """Return ``key=value`` for every setting below the keys ``among`` that differs from ``base``.
 
-    :func:`with_settings` takes them; lists with a comma in a value, which it cannot take, are left out.
+    :func:`with_settings` takes them.
     """
-
-    def text(value: Any) -> str:
-        if isinstance(value, bool):
-            return str(value).lower()
-        return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
     def leaves(new: dict[str, Any], old: dict[str, Any], prefix: str) -> list[str]:
         found = []
         for key, value in new.items():
             if isinstance(value, dict):
                 found += leaves(value, old[key], f"{prefix}{key}.")
-            elif value != old[key] and not (isinstance(value, list) and any("," in str(each) for each in value)):
-                found.append(f"{prefix}{key}={text(value)}")
+            elif value != old[key]:
+                found.append(f"{prefix}{key}={text_of(value)}")
         return found
 
     new, old = to_dict(config), to_dict(base)
     return leaves({key: new[key] for key in new if key in among}, old, "")
+
+
+def text_of(value: Any) -> str:
+    """Return a setting's value as ``--set`` takes it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return listing(value) if isinstance(value, list | tuple) else str(value)
+
+
+def check_setting(key: str, text: str) -> None:
+    """Check one value as a user types it, without the rules between several settings.
+
+    Raises:
+        ConfigError: it has the wrong type or is out of bounds; its ``where`` is the key.
+    """
+    setting = SETTINGS[key]
+    found = repr(shortened(text))
+    default: Any = setting.default if isinstance(setting.default, bool | int | float | str) else []
+    try:
+        value = _parse(text.strip(), default, key)
+        held = setting.bounds.hold(value) if setting.bounds != Bounds() else True
+    except (ConfigError, OverflowError):
+        held = False
+    if not held:
+        raise ConfigError.at(key, expected=setting.expected, found=found, remedy="correct it")
 
 
 def with_epochs(config: StudyConfig, epochs: int) -> StudyConfig:
@@ -199,7 +219,7 @@ def _parse(text: str, like: Any, where: str) -> Any:
         kind = KINDS[type(like)]
         raise ConfigError.at(where, expected=kind, found=repr(shortened(text)), remedy=f"give {kind}") from None
     if isinstance(like, list):
-        return [part.strip() for part in text.split(",") if part.strip()]
+        return list(parts(text))
     return text
 
 

@@ -114,6 +114,7 @@ class ProtocolConfig:
         "off",
         "Scale each person's EEG and audio by that person's own unlabelled trials: not at all (off), by the first K, "
         "which are then not scored (calibration:K, across subjects only), or by all (all; transductive).",
+        examples=("off", "calibration:8", "all"),
     )
     pooled: bool = setting(
         False, "Train on all subjects' training trials of the fold first, then fine-tune per subject."

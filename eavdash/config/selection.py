@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from eavdash.config.limits import NUMBERS
 from eavdash.errors import UsageError
-from eavdash.text import shortened
+from eavdash.text import parts, shortened
 
 #: A whole number of at most 18 digits, and a range of two; Python converts no more than 4,300.
 _RANGE = re.compile(r"\s*(\d{1,18})(?:\s*-\s*(\d{1,18}))?\s*")
@@ -25,7 +25,7 @@ def parse_subjects(
     """
     chosen: list[str] = []
     missing: list[str] = []
-    for part in filter(None, (p.strip() for p in text.split(","))):
+    for part in parts(text):
         bounds = _RANGE.fullmatch(part)
         if part in available or not bounds or not bounds[2]:
             (chosen if part in available else missing).append(part)

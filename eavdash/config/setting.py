@@ -46,12 +46,22 @@ class Bounds:
 
 @dataclass(frozen=True)
 class Setting:
-    """One key of a configuration. ``default`` is that of its own class (see :mod:`eavdash.config.schema`)."""
+    """One key of a configuration. ``default`` is that of its own class (see :mod:`eavdash.config.schema`).
+
+    ``examples``: values that a form offers beside others that can be typed.
+    """
 
     kind: Any
     default: Any
     help: str
     bounds: Bounds
+    examples: tuple[str, ...] = ()
+
+    @property
+    def expected(self) -> str:
+        """The kind and the bounds of a value: ``a number, at least 0 and below 1``."""
+        words = [KINDS.get(self.kind, "names separated by commas"), str(self.bounds)]
+        return words[1] if self.bounds.choices else ", ".join(filter(None, words))
 
 
 def setting(
@@ -63,10 +73,11 @@ def setting(
     at_most: float | None = None,
     below: float | None = None,
     choices: tuple[str, ...] = (),
+    examples: tuple[str, ...] = (),
 ) -> Any:
-    """Return the dataclass field of a setting with its explanation and bounds."""
+    """Return the dataclass field of a setting with its explanation, its bounds, and values to offer."""
     bounds = Bounds(at_least, above, at_most, below, choices)
-    return dataclasses.field(default=default, metadata={"help": help, "bounds": bounds})
+    return dataclasses.field(default=default, metadata={"help": help, "bounds": bounds, "examples": examples})
 
 
 def settings_of(cls: Any) -> dict[str, Setting]:
@@ -78,7 +89,7 @@ def settings_of(cls: Any) -> dict[str, Setting]:
         if dataclasses.is_dataclass(kind):
             found |= {f"{entry.name}.{key}": value for key, value in settings_of(kind).items()}
         else:
-            found[entry.name] = Setting(kind, entry.default, entry.metadata["help"], entry.metadata["bounds"])
+            found[entry.name] = Setting(kind, entry.default, **entry.metadata)
     return found
 
 

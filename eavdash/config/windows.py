@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from eavdash.config.bounded import count_setting, heads_setting, layers_setting, share_setting, width_setting
+from eavdash.config.choices import CHANNELS
 from eavdash.config.feature_table import FeatureTableConfig
 from eavdash.config.setting import setting
 
@@ -57,6 +58,7 @@ class AudioConfig:
         "mix",
         "Channel of a recording that is heard: the mean of all (mix), left, right, its number from 1, or the loudest "
         "one of each trial (loudest).",
+        examples=CHANNELS,
     )
     rate: int = setting(16000, "Sampling rate, in Hz.", at_least=8_000, at_most=192_000)
     mels: int = setting(128, "Mel bands.", at_least=1, at_most=4_096)

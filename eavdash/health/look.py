@@ -22,6 +22,7 @@ from eavdash.data.unusable import kind_of
 from eavdash.health import feature_tables, pairing, rules
 from eavdash.health.measures.base import MeasureRequest
 from eavdash.health.report import records
+from eavdash.health.room import window_bytes
 from eavdash.health.scan import Scan, measure_requests, measure_table, scan
 from eavdash.store.documents import LeftOutRecording
 
@@ -89,11 +90,12 @@ def unusable(
     report: Report | None = None,
     findings: Collection[str] = (),
     electrodes: dict[str, Electrodes] | None = None,
+    room: list[int] | None = None,
 ) -> list[LeftOutRecording]:
     """Return the recordings of the configured modalities that the trials ``chosen`` cannot use.
 
     ``findings``: kinds of :data:`FINDINGS` that count as unusable too. ``report(done, of)`` counts files.
-    ``electrodes`` is filled with those of each EEG file that could be read.
+    ``electrodes`` is filled with those of each EEG file that could be read, ``room`` with the bytes of the windows.
 
     Raises:
         ConfigError: all recordings of a modality are of another kind than its encoder reads, or a column of its tables
@@ -108,6 +110,8 @@ def unusable(
     rows = _with_problems(rows, feature_tables.other_kind(rows, config))
     feature_tables.refuse_constant(rows, answers, config)
     feature_tables.refuse_sparse(rows, answers, config)
+    if room is not None:
+        room.append(window_bytes(rows, config, max((len(e.names) for e in (electrodes or {}).values()), default=0)))
     found = {(r.subject, r.trial, r.modality): r for r in broken(rows, config)}
     intact = rows[(rows["problem"] == "") & rows["modality"].isin(config.modalities)]
     for kind in findings:

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import pandas as pd
 
+from eavdash.config.choices import ACROSS, FOLDED
 from eavdash.config.convert import differences, recorded_config, to_dict
 from eavdash.config.limits import RUNS
 from eavdash.config.schema import EegConfig, NamesConfig, StudyConfig
@@ -78,6 +79,22 @@ def chosen_folds(splits: pd.DataFrame, wanted: Sequence[int], problems: dict[str
     if not existing:
         raise SplitError(next(iter(problems.values()), "no trial could be assigned to a fold."))
     return list(wanted) or existing
+
+
+def fewer_folds_notes(config: StudyConfig, splits: pd.DataFrame) -> list[str]:
+    """Return a note if some subject's trials make fewer folds than are asked for; ``splits``: those of the plan."""
+    asked, name = config.protocol.folds, config.protocol.name
+    if name not in FOLDED or splits.empty:
+        return []
+    if name in ACROSS:
+        counts, what = [splits["fold"].nunique()], "the subjects"
+    else:
+        counts, what = splits.groupby("subject")["fold"].nunique().tolist(), "the groups of each subject's trials"
+    low, high = min(counts), max(counts)
+    if low >= asked:
+        return []
+    made = f"{low}" if low == high else f"{low} to {high}, by subject"
+    return [f"{asked} folds are asked for, and {what} make {made}: so many are run"]
 
 
 def refuse_too_many_runs(subjects: int, folds: int, seeds: int, stages: int) -> None:

@@ -29,6 +29,7 @@ from eavdash.store.names import check_unit_names
 from eavdash.store.readable import check_readable
 from eavdash.studies.checks import (
     chosen_folds,
+    fewer_folds_notes,
     keep_earlier,
     missing_pretraining_notes,
     refuse_conflict,
@@ -50,7 +51,10 @@ _SPLIT_COLUMNS = ["subject", "trial", "group", "fold", "split"]
 
 @dataclass(frozen=True)
 class Plan:
-    """The planned content of a study. ``left_out``: run that is not made → reason (no recordings of a modality)."""
+    """The planned content of a study. ``left_out``: run that is not made → reason (no recordings of a modality).
+
+    ``window_bytes``: the disk space of the windows at most, None if it is unknown.
+    """
 
     study: StudyDir
     document: StudyDocument
@@ -60,6 +64,7 @@ class Plan:
     left_out: dict[str, str]
     notes: tuple[str, ...]
     table: TrialTable  # what trials.parquet freezes: the trials of all subjects that the filters select
+    window_bytes: int | None = None
 
     @property
     def runs(self) -> list[str]:
@@ -197,6 +202,7 @@ def plan(
         *table.notes,
         *unclear,
         *splits.notes,
+        *fewer_folds_notes(config, splits.frame),
         *unrecorded,
         *missing_pretraining_notes(config),
         *further,
@@ -206,7 +212,7 @@ def plan(
         merge_rows(study.splits_file, splits.frame[_SPLIT_COLUMNS], all_subjects),
         merge_rows(study.trials_file, result_columns(trials), all_subjects),
     )
-    return Plan(study, document, *tables, tuple(planned), left_out, notes, rows)
+    return Plan(study, document, *tables, tuple(planned), left_out, notes, rows, looked.window_bytes)
 
 
 def _has_usable(frozen: TrialTable, old: StudyDocument, subjects: Sequence[str]) -> bool:

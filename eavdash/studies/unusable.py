@@ -66,7 +66,8 @@ class Unusable:
 class Usable:
     """``everyone`` and ``chosen``: the usable trials of all subjects and of the chosen ones; ``record``: the rest.
 
-    ``electrodes``: of the EEG files that were looked at.
+    ``electrodes``: of the EEG files that were looked at; ``window_bytes``: what the windows of new subjects take at
+    most, None if none was looked at.
     """
 
     everyone: TrialTable
@@ -74,6 +75,7 @@ class Usable:
     record: LeftOut | None
     new: tuple[LeftOutRecording, ...] = ()
     electrodes: dict[str, Electrodes] = field(default_factory=dict)
+    window_bytes: int | None = None
 
     def of(self, table: TrialTable) -> TrialTable:
         """Return the rows of a frozen table that the study uses; a table without anything to leave out is the same."""
@@ -114,7 +116,8 @@ def usable_trials(
     chosen = select(rest, config, subjects, unchecked=new)
     frame = chosen.frame[chosen.frame["subject"].isin(list(new))]
     electrodes: dict[str, Electrodes] = {}
-    found = unusable(table, config, frame, cache, report, policy.leave_out, electrodes) if len(frame) else []
+    room: list[int] = []
+    found = unusable(table, config, frame, cache, report, policy.leave_out, electrodes, room) if len(frame) else []
     found = _kept(frame, found, config, policy.keep)
     problems = too_few(frame, found)
     record = _merged(known, frame, found, problems, policy)
@@ -130,7 +133,7 @@ def usable_trials(
         more = f" ({len(problems) - 1} more subjects are left out.)" if len(problems) > 1 else ""
         raise DataError(f"{next(iter(problems.values()))}{more}")
     gone = {s: reason for s, reason in record.subjects.items() if s not in settled}
-    return Usable(without(everyone, found, gone), chosen, record, tuple(found), electrodes)
+    return Usable(without(everyone, found, gone), chosen, record, tuple(found), electrodes, sum(room) or None)
 
 
 def _kept(

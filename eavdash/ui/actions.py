@@ -12,7 +12,7 @@ from typing import Any
 
 import streamlit as st
 
-from eavdash.config.schema import Execution, Selection, StudyConfig
+from eavdash.config.schema import Execution, Selection
 from eavdash.errors import EavdashError
 from eavdash.jobs import queue
 from eavdash.jobs.choose import unreadable
@@ -21,33 +21,42 @@ from eavdash.store import StudyDir
 from eavdash.studies import archive as archives
 from eavdash.studies import extend as extension
 from eavdash.studies import write
+from eavdash.studies.sweep import Member
 from eavdash.studies.unusable import Unusable
 from eavdash.text import plural, size
 from eavdash.ui import cached_runs
 
 MESSAGE = "message"  # session state: (kind, text or error) for the next page run
+NEXT = "study_next"  # session state: the study to select when the picker is shown next
 TARGET = "explain_target"  # session state: (subject, trial) for the page One trial
 
 
 def launch(
     root: str,
-    name: str,
-    config: StudyConfig,
+    members: Sequence[Member],
     selection: Selection,
     execution: Execution,
     checkpoints: Path,
     unusable: Unusable | None = None,
-) -> None:
-    """Write the study and queue its runs, then make it the current study."""
+) -> bool:
+    """Write the studies and queue their runs, make the first the current one; return True if that succeeded.
+
+    Nothing is written if one of several studies cannot be planned.
+    """
 
     def queue_runs() -> int:
         require_preflight(checkpoints, execution)
-        plan = write.prepare(root, name, config, selection, checkpoints, unusable=unusable)
-        queue.submit(plan.study, plan.runs, execution)
-        st.session_state["study"] = name
-        return len(plan.runs)
+        runs = 0
+        for act in (write.plan, write.prepare) if len(members) > 1 else (write.prepare,):
+            plans = [act(root, m.name, m.config, selection, checkpoints, unusable=unusable) for m in members]
+        for plan in plans:
+            queue.submit(plan.study, plan.runs, execution)
+            runs += len(plan.runs)
+        st.session_state[NEXT] = members[0].name  # the picker has been shown in this run
+        return runs
 
-    run_action(queue_runs, lambda runs: f"Queued: {plural(runs, 'run')} of the study {name}.")
+    names = f"the study {members[0].name}" if len(members) == 1 else f"the studies {', '.join(m.name for m in members)}"
+    return run_action(queue_runs, lambda runs: f"Queued: {plural(runs, 'run')} of {names}.", success="toast")
 
 
 def cancel(study: StudyDir, runs: Sequence[str] | None = None) -> None:
@@ -119,14 +128,20 @@ def open_study(study: StudyDir) -> None:
     st.session_state["study"] = study.name
 
 
-def run_action(action: Callable[[], Any], text: str | Callable[[Any], str]) -> None:
-    """Run an action and leave its message, which may be made from the outcome, or its error."""
+def run_action(action: Callable[[], Any], text: str | Callable[[Any], str], success: str = "success") -> bool:
+    """Run an action and leave its message, which may be made from the outcome, or its error; return True without one.
+
+    ``success``: the kind of its message; a ``toast`` is shown above whatever page is open.
+    """
     try:
         outcome = action()
-        st.session_state[MESSAGE] = ("success", text if isinstance(text, str) else text(outcome))
+        st.session_state[MESSAGE] = (success, text if isinstance(text, str) else text(outcome))
+        return True
     except EavdashError as error:
         st.session_state[MESSAGE] = ("error", error)
-    cached_runs.refresh()
+        return False
+    finally:
+        cached_runs.refresh()
 
 
 def _skipped_runs(study: StudyDir, runs: Sequence[str] | None, whole: bool) -> str:

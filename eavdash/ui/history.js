@@ -1,17 +1,23 @@
 // A page that writes its choices into its address makes one step of the tab's history, and only where one has changed.
 
 const MENDED = Symbol.for("eavdash-history");
+const SOON = 3000; // ms
 
 function mended(push, replace) {
+  let early = 0; // when the address has lost a choice
   return (state, title, url) => {
     const now = new URL(location.href);
     const next = new URL(url ?? "", now);
-    if (next.pathname !== now.pathname) return push(state, title, url); // another page
+    const soon = Date.now() - early < SOON;
+    if (next.pathname !== now.pathname) { // another page; what was lost just before was its address already
+      early = 0;
+      return (soon ? replace : push)(state, title, url);
+    }
     const names = [...now.searchParams.keys()];
-    // A page never takes a choice out of its address: this is the next page's, which opens with the same address.
-    if (names.some(name => !next.searchParams.has(name))) return undefined;
+    const lost = names.some(name => !next.searchParams.has(name));
+    if (lost) early = Date.now();
     const changed = names.some(name => now.searchParams.get(name) !== next.searchParams.get(name));
-    return changed ? push(state, title, url) : replace(state, title, url);
+    return (changed && !(lost && soon) ? push : replace)(state, title, url);
   };
 }
 

@@ -44,6 +44,8 @@ ADD, HEALTH, TRIALS = "pages/data/add.py", "pages/data/health.py", "pages/data/t
 def study_picker(root: Path) -> None:
     """Show the study picker in the sidebar. The selection is part of the URL, so a link opens the same study."""
     every = studies(root)
+    if name := st.session_state.pop(actions.NEXT, ""):
+        st.session_state["study"] = name
     # An archived study is listed only while it is the selected one.
     selected = (st.session_state.get("study"), st.query_params.get("study"))
     names = [s.name for s in every if s.name in selected or s.listed]
@@ -247,7 +249,7 @@ def show_message() -> None:
         show_error(text, "message")
     elif kind == "error":
         st.error(markdown(text))
-    if kind == "error":
+    if kind in ("error", "toast"):
         st.toast(markdown(text), duration="long")  # the button may be far below the message
     elif kind:
         st.success(markdown(text))

@@ -180,7 +180,17 @@ def test_a_dry_run_lists_the_runs_and_writes_nothing(
     assert len(printed["runs"]) == 8
     assert printed["existing"] == []
     assert run(*train, "--where", "subject=1") == 0
-    assert "4 of them would be queued" in capsys.readouterr().err
+    printed_notes = capsys.readouterr().err
+    assert "4 of them would be queued" in printed_notes
+    assert "folds are asked for" in printed_notes  # the recordings have fewer groups than that
+    sweep = ("--sweep", "fusion.width=32,64", "--stages", "audio,eeg,fusion")
+    assert run(*train, *sweep, "--json") == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert [each["study"] for each in printed] == ["pilot-width-32", "pilot-width-64"]
+    assert run(*train, *sweep) == 0
+    assert "12 of them would be queued" in capsys.readouterr().err
+    assert run(*train, "--sweep", "fusion.width=32") == 2
+    assert "--sweep fusion.width: expected key=value,value" in capsys.readouterr().err
     assert run(*train, "--where", "mood=calm") == 2
     assert "found 'mood'" in capsys.readouterr().err
     assert not checkpoints.exists()

@@ -196,4 +196,5 @@ def test_settings_of_are_those_that_make_the_same_configuration() -> None:
     assert with_settings(base, [*found, settings[-1]]) == config
     odd = with_settings(base, ["eeg.notch=60"])
     odd = replace(odd, eeg=replace(odd.eeg, channels=("A,1",)))
-    assert settings_of(odd, base, among) == ["eeg.notch=60.0"]
+    assert settings_of(odd, base, among) == ["eeg.notch=60.0", 'eeg.channels="A,1"']
+    assert with_settings(base, settings_of(odd, base, among)) == odd

@@ -9,8 +9,6 @@ from streamlit.testing.v1 import AppTest
 from test_pages import PAGES, ROOT, checkpoints, open_page
 from test_pages_data import fill_in, sounds
 
-from eavdash.ui import draft
-
 __all__ = ["checkpoints", "sounds"]
 
 
@@ -25,37 +23,58 @@ def reloaded(address: dict[str, list[str]], page: str = "launch") -> AppTest:
     return app
 
 
-def typed(app: AppTest) -> dict[str, object]:
-    names = ("name", "dataset", "preset", "stages", "subjects", "seeds", "executor", "low", "audio_weights")
-    state = app.session_state
-    return {name: state[key] for name in names if (key := f"training_launch_{name}") in state}
-
-
-def test_a_reload_keeps_the_form(sounds: Path, checkpoints: Path) -> None:
-    app = fill_in(open_page("launch", {"training_launch_dataset": str(sounds)}), "voices")
-    app.text_input(key="training_launch_seeds").set_value("3,4").run()
-    app.text_input(key="training_launch_audio_weights").set_value("/no/such").run()  # refused, and still typed
-    again = reloaded(dict(app.query_params))
+def test_a_reload_keeps_the_form_by_its_address_which_has_only_what_differs(sounds: Path, checkpoints: Path) -> None:
+    app = open_page("launch", {"training_launch_dataset": str(sounds)})
+    assert set(app.query_params) == {"dataset", "preset"}
+    app = fill_in(app, "voices")
+    app.text_input(key="training_launch_seeds").set_value("3,4")
+    app.number_input(key="training_launch_threads").set_value(2)
+    app.checkbox(key="training_launch_strict").check()
+    app.multiselect(key="training_launch_keep").set_value(["unreadable"])
+    app.session_state["training_launch_tab"] = "Audio"
+    app.run()
+    app.text_input(key="training_launch_audio.weights").set_value("/no/such").run()  # refused, and still typed
+    said = dict(app.query_params)
+    assert said["set"] == "audio.weights=/no/such"
+    assert set(said) == {
+        *("dataset", "preset", "name", "subjects", "seeds", "set", "tab", "threads", "strict", "keep"),
+    }
+    again = reloaded(said)
     assert again.text_input(key="training_launch_name").value == "voices"
     assert again.multiselect(key="training_launch_subjects").value == ["anna"]
-    assert typed(again) == typed(app)
-    assert typed(app)["audio_weights"] == "/no/such"
-    # The new session goes on with the same draft.
-    again.text_input(key="training_launch_seeds").set_value("5").run()
-    assert reloaded(dict(again.query_params)).text_input(key="training_launch_seeds").value == "5"
+    assert again.text_input(key="training_launch_seeds").value == "3,4"
+    assert again.text_input(key="training_launch_audio.weights").value == "/no/such"
+    assert again.number_input(key="training_launch_threads").value == 2
+    assert again.checkbox(key="training_launch_strict").value is True
+    assert again.multiselect(key="training_launch_keep").value == ["unreadable"]
+    assert dict(again.query_params) == said
+    # Back, to an address without these settings.
+    for name in set(said) - {"dataset", "preset", "name"}:
+        del again.query_params[name]
+    again.run()
+    assert again.text_input(key="training_launch_seeds").value == "0"
+    assert again.text_input(key="training_launch_name").value == "voices"
+    assert again.checkbox(key="training_launch_strict").value is False
+    assert "set" not in again.query_params
 
 
-@pytest.mark.parametrize("address", [{}, {"draft": ["unknown"]}])
-def test_another_tab_has_an_empty_form(sounds: Path, checkpoints: Path, address: dict[str, list[str]]) -> None:
-    fill_in(open_page("launch", {"training_launch_dataset": str(sounds)}), "voices")
-    assert reloaded(address).text_input(key="training_launch_name").value == ""
-
-
-def test_old_drafts_are_dropped(sounds: Path, checkpoints: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(draft, "DRAFTS", 1)
-    first = fill_in(open_page("launch", {"training_launch_dataset": str(sounds)}), "voices")
-    open_page("launch")
-    assert reloaded(dict(first.query_params)).text_input(key="training_launch_name").value == ""
+@pytest.mark.parametrize(
+    "address",
+    [
+        {},
+        {"preset": ["huge"], "set": ["eeg.chain=odd", "stages=smell", "x=1", "audio.from_video=maybe"]},
+        {"preset": ["study:gone"], "executor": ["moon"], "device": ["tpu"], "shares": ["5"], "threads": ["-4"]},
+        {"sweep": ["nothing=1,2", "eeg.low"], "ram": ["nan"], "priority": ["x"], "keep": ["odd"], "tab": ["<b>"]},
+        {"subjects": ['"nobody,'], "folds": ["\0"], "seeds": ["9" * 400], "leave_out": [",,"], "name": ["<b>"]},
+    ],
+)
+def test_an_address_may_say_anything(sounds: Path, checkpoints: Path, address: dict[str, list[str]]) -> None:
+    app = reloaded({**address, "dataset": [str(sounds)]})
+    assert app.selectbox(key="training_launch_preset").value == "quick"
+    assert app.selectbox(key="training_launch_executor").value == "local"
+    assert app.multiselect(key="training_launch_stages").value == ["audio"]
+    assert app.multiselect(key="training_launch_subjects").value == []
+    assert not app.exception
 
 
 def test_a_reload_keeps_what_was_typed_about_new_data(checkpoints: Path) -> None:

@@ -79,8 +79,10 @@ def test_the_launch_form_offers_the_encoder_and_its_columns(
     app.text_input(key="training_launch_name").set_value("units")
     app.multiselect(key="training_launch_stages").set_value(["vision"]).run()
     assert any("vision.encoder=table" in error.value.replace("\\", "") for error in app.error)
-    app.selectbox(key="training_launch_vision_encoder").set_value("table").run()
-    app.text_input(key="training_launch_vision_table_columns").set_value("AU*_r, -AU45_r").run()
+    app.session_state["training_launch_tab"] = "Vision"
+    app.run()
+    app.selectbox(key="training_launch_vision.encoder").set_value("table").run()
+    app.text_input(key="training_launch_vision.table.columns").set_value("AU*_r, -AU45_r").run()
     assert not app.error
     app.button(key="training_launch_queue").click().run()
     assert not app.exception

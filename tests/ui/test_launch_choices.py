@@ -9,11 +9,9 @@ from test_launch_preprocessing import frozen, no_jobs
 from test_pages import checkpoints, open_page, page_text
 from test_pages_data import fill_in, sounds
 
-from eavdash.config.choices import AUTO, MODALITIES, UNUSABLE
+from eavdash.config.choices import AUTO, UNUSABLE
 from eavdash.config.presets import FEW, MANY, PRESET_HELP, PRESETS, TOO_FEW, advice
-from eavdash.config.schema import SETTINGS
 from eavdash.models import automatic
-from eavdash.models.catalogue import entry_of, offered
 from eavdash.store import find_study
 
 __all__ = ["checkpoints", "no_jobs", "sounds"]
@@ -25,22 +23,6 @@ def form(sounds: Path, name: str = "voices"):
 
 def queued(app) -> bool:
     return "training_launch_queue" in [button.key for button in app.button]
-
-
-def test_every_setting_of_eeg_channels_and_gaps_is_recorded(sounds: Path, checkpoints: Path) -> None:
-    app = form(sounds)
-    for name, value in (("montage", "file"), ("repeated", "first"), ("gaps", "ignore")):
-        box = app.selectbox(key=f"training_launch_eeg_{name}")
-        assert box.help == SETTINGS[f"eeg.{name}"].help
-        assert len(box.options) == len(SETTINGS[f"eeg.{name}"].bounds.choices)
-        box.select(value)
-    for name in ("marked_channels", "reject_marked"):
-        box = app.checkbox(key=f"training_launch_eeg_{name}")
-        assert (box.value, box.help) == (True, SETTINGS[f"eeg.{name}"].help)
-        box.uncheck()
-    eeg = frozen(app.run(), checkpoints, "voices")["eeg"]
-    assert (eeg["montage"], eeg["repeated"], eeg["gaps"]) == ("file", "first", "ignore")
-    assert (eeg["marked_channels"], eeg["reject_marked"]) == (False, False)
 
 
 def test_a_strict_study_is_refused_if_a_trial_cannot_be_used(sounds: Path) -> None:
@@ -68,23 +50,8 @@ def test_trials_to_leave_out_or_keep_are_recorded_and_copied(sounds: Path, check
     assert app.multiselect(key="training_launch_keep").value == ["unreadable"]
 
 
-@pytest.mark.parametrize("modality", MODALITIES)
-def test_the_encoders_are_those_of_the_catalogue_in_its_words(sounds: Path, modality: str) -> None:
-    app = form(sounds)
-    box = app.selectbox(key=f"training_launch_{modality}_encoder")
-    values = [value for entry in offered(modality) for value in entry.values]
-    assert [text.partition(": ")[0] for text in box.options] == values
-    for value, text in zip(values, box.options, strict=True):
-        entry = entry_of(modality, value)
-        assert entry
-        assert text.startswith(f"{value}: {entry.title}")
-    entry = entry_of(modality, str(box.value))
-    assert entry
-    assert entry.summary in page_text(app)
-
-
 def test_a_typed_encoder_of_a_library_is_recorded(sounds: Path, checkpoints: Path) -> None:
-    typed = {"training_launch_vision_encoder": "timm:deit_tiny_patch16_224"}
+    typed = {"training_launch_vision.encoder": "timm:deit_tiny_patch16_224"}
     app = fill_in(open_page("launch", {"training_launch_dataset": str(sounds), **typed}), "voices")
     assert frozen(app, checkpoints, "voices")["vision"]["encoder"] == "timm:deit_tiny_patch16_224"
 
@@ -93,7 +60,7 @@ def test_the_preset_frozen_says_what_it_chose(sounds: Path, checkpoints: Path, m
     monkeypatch.setattr(automatic, "offered", lambda modality: ())
     app = open_page("launch", {"training_launch_dataset": str(sounds)})
     app.selectbox(key="training_launch_preset").select("frozen").run()
-    assert app.selectbox(key="training_launch_audio_encoder").value == AUTO
+    assert app.session_state["training_launch_audio.encoder"] == AUTO
     app = fill_in(app, "voices")
     assert "audio: encoder ast" in page_text(app)
     config = frozen(app, checkpoints, "voices")

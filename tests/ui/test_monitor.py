@@ -30,7 +30,7 @@ from eavdash.store.status import TRAINING, Phase
 from eavdash.studies.plan import Plan
 from eavdash.studies.runs import PlannedRun
 from eavdash.ui import cached_runs, monitor
-from eavdash.ui.training import launch_form, logs, run_details
+from eavdash.ui.training import launch_plan, logs, run_details
 
 __all__ = ["checkpoints"]
 
@@ -398,11 +398,11 @@ def test_a_plan_has_an_estimated_time(tmp_path: Path, monkeypatch: pytest.Monkey
     planned = tuple(PlannedRun(name, config) for name, config in zip(names, runs, strict=True))
     plan = Plan(study, study.study(), pd.DataFrame(), pd.DataFrame(), planned, {}, (), None)
     epochs = study.study().config["train"]["audio"]["epochs"]
-    text = launch_form.time_sentence(plan, Execution())
+    text = launch_plan.time_sentence([plan], Execution())
     assert text.startswith(f"Time: at least {estimates.duration(100 * epochs)} with 2 runs at a time, ")
     assert "some stages are not counted" in text
-    assert launch_form.time_sentence(replace(plan, planned=planned[:1]), Execution()) == ""
-    assert "unknown" in launch_form.time_sentence(replace(plan, planned=planned[2:]), Execution())
+    assert launch_plan.time_sentence([replace(plan, planned=planned[:1])], Execution()) == ""
+    assert "unknown" in launch_plan.time_sentence([replace(plan, planned=planned[2:])], Execution())
 
 
 def test_an_open_page_restarts_a_dead_scheduler(

@@ -218,7 +218,7 @@ def test_a_clone_starts_with_every_setting_of_the_study(voices: StudyDir, checkp
         "0",
     )
     assert "Only the name differs from voices" in page_text(app)
-    app.number_input(key="training_launch_eeg_notch").set_value(50.0)
+    app.session_state["training_launch_eeg.notch"] = "50"
     app.text_input(key="training_launch_seeds").set_value("3,4").run()
     text = page_text(app)
     assert "Differences from voices" in text
@@ -231,8 +231,9 @@ def test_a_clone_starts_with_every_setting_of_the_study(voices: StudyDir, checkp
     assert made.config["train"]["audio"]["epochs"] == 7
     assert made.selection.document() == {"subjects": ["anna"], "folds": [0], "seeds": [3, 4]}
     # Back to a preset: nothing of the study is left.
+    app.switch_page(PAGES["launch"]).run()
     app.selectbox(key="training_launch_preset").select("quick").run()
-    assert app.text_input(key="training_launch_where").value == ""
+    assert app.text_input(key="training_launch_where").value == "auto"
     assert not app.exception
 
 
@@ -243,13 +244,13 @@ def test_a_filter_of_trials_that_the_form_does_not_offer_is_kept(voices: StudyDi
     app = chosen("voices")
     app.button(key="training_studies_clone").click().run()
     app.switch_page(PAGES["launch"]).run()
-    assert app.selectbox(key="training_launch_condition").value == "as in that study"
+    assert app.selectbox(key="training_launch_where").value == "place=lab"
     assert "Only the name differs from voices" in page_text(app)
-    app.selectbox(key="training_launch_condition").select("speaking").run()
+    app.selectbox(key="training_launch_where").select("auto").run()
     assert "where: ['place=lab'] → ['auto']" in page_text(app)
     app.selectbox(key="training_launch_preset").select("quick").run()
     assert not app.exception
-    assert "as in that study" not in app.selectbox(key="training_launch_condition").options
+    assert "place=lab" not in app.selectbox(key="training_launch_where").options
 
 
 def test_settings_copied_from_a_deleted_study_become_the_presets(voices: StudyDir) -> None:

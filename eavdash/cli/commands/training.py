@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,17 +27,18 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from eavdash.studies.plan import Plan
+    from eavdash.studies.sweep import Member
     from eavdash.studies.unusable import Unusable
 
 
 def train(options: argparse.Namespace) -> int:
-    """Plan a study and queue its runs."""
+    """Plan a study, or those of a sweep, and queue the runs."""
     from eavdash.jobs import queue
     from eavdash.jobs.preflight import preflight, require_preflight
-    from eavdash.studies import write
+    from eavdash.studies import sweep
     from eavdash.studies.unusable import Unusable
 
-    config = study_config(options)
+    members = sweep.members(options.study, study_config(options), options.sweep)
     chosen = Selection(
         subjects_of(options.subjects, options.root),
         selection.parse_numbers(options.folds, "--folds"),
@@ -43,58 +46,94 @@ def train(options: argparse.Namespace) -> int:
     )
     unusable = Unusable(options.strict, tuple(options.leave_out), tuple(options.keep))
     root = store.checkpoints_root(options.checkpoints)
+    plans = partial(_plans, options.root, members, chosen, root, unusable)
     if options.dry_run:
         settings = execution_settings(options)
         local = settings.executor == "local"
         # The other executors are checked by a job, which a dry run does not start.
         unmet = preflight(root, settings)[0] if local else [_not_checked(settings.executor)]
-        with console.progress_bar("checking the recordings") as report:
-            plan = write.plan(options.root, options.study, config, chosen, root, unusable=unusable, report=report)
-        _show_dry_run(plan, options.json, unmet)
-        return 1 if plan.problems or (local and unmet) else 0
+        planned = plans()
+        _show_dry_run(planned, options, unmet)
+        return 1 if any(plan.problems for plan in planned) or (local and unmet) else 0
     execution = execution_settings(options)
     for note in require_preflight(root, execution):
         console.info(note)
     if options.wait and not options.json:
-        failed = queue_and_wait(options.root, options.study, config, chosen, root, execution, unusable=unusable)
-        study = store.find_study(root, options.study)
-        note_marks(study)
-        console.print_table(read_scores(study), "table", title=f"{options.study}: test trials")
+        for plan in plans(write=True) if len(members) > 1 else ():
+            queue.submit(plan.study, plan.runs, execution)
+        failed = False
+        for one in members:
+            failed |= queue_and_wait(options.root, one.name, one.config, chosen, root, execution, unusable=unusable)
+            study = store.find_study(root, one.name)
+            note_marks(study)
+            console.print_table(read_scores(study), "table", title=f"{one.name}: test trials")
         return 1 if failed else 0
-    with console.progress_bar("checking the recordings") as report:
-        plan = write.prepare(options.root, options.study, config, chosen, root, unusable=unusable, report=report)
-    queue.submit(plan.study, plan.runs, execution)
+    return _queue(plans(write=True), options, execution, root)
+
+
+def _plans(
+    recordings: str,
+    members: Sequence[Member],
+    chosen: Selection,
+    root: Path,
+    unusable: Unusable,
+    write: bool = False,
+) -> list[Plan]:
+    """Return the plan of each study; ``write``: and write them, if all of them can be planned."""
+    from eavdash.studies import write as writing
+
+    made: list[Plan] = []
+    first = () if write and len(members) == 1 else (writing.plan,)
+    for make in (*first, writing.prepare) if write else first:
+        with console.progress_bar("checking the recordings") as report:
+            made = [make(recordings, m.name, m.config, chosen, root, unusable=unusable, report=report) for m in members]
+    return made
+
+
+def _queue(plans: Sequence[Plan], options: argparse.Namespace, execution: Execution, root: Path) -> int:
+    """Queue the runs of written plans, print them, and wait for their end if that is asked for."""
+    from eavdash.jobs import queue
+
+    for plan in plans:
+        queue.submit(plan.study, plan.runs, execution)
     failed = False
-    if options.wait:
+    for plan in plans if options.wait else ():
         queue.wait(plan.study, plan.runs, warn=console.error)
-        failed = _any_failed(plan.study, plan.runs)
-    else:
+        failed |= _any_failed(plan.study, plan.runs)
+    if not options.wait:
         show_obstacle(root)
-    states = {name: plan.study.run(name).live_status().shown for name in plan.runs}
-    if options.json:
-        console.print_json({**plan_dict(plan), "states": states})
-    else:
+    found = []
+    for plan in plans:
+        states = {name: plan.study.run(name).live_status().shown for name in plan.runs}
+        found.append({**plan_dict(plan), "states": states})
+        if options.json:
+            continue
         console.print_plan(plan)
         counts = Counter(states.values())
         console.info(", ".join(f"{count} {state}" for state, count in counts.most_common()))
         if counts["failed"] or counts["cancelled"]:
-            console.info(f"queue failed and cancelled runs again with: eavdash retry {options.study}")
-        console.info(f"follow it with: eavdash status {options.study}")
+            console.info(f"queue failed and cancelled runs again with: eavdash retry {plan.study.name}")
+        console.info(f"follow it with: eavdash status {plan.study.name}")
+    if options.json:
+        console.print_json(found if options.sweep else found[0])
     return 1 if failed else 0
 
 
-def _show_dry_run(plan: Plan, as_json: bool, unmet: list[str]) -> None:
-    """Print the plan and what the executor is missing."""
-    if as_json:
-        console.print_json({**plan_dict(plan), "existing": plan.existing, "unmet": unmet, "problems": plan.problems})
-    else:
+def _show_dry_run(plans: Sequence[Plan], options: argparse.Namespace, unmet: list[str]) -> None:
+    """Print the plans and what the executor is missing."""
+    if options.json:
+        found = [{**plan_dict(p), "existing": p.existing, "unmet": unmet, "problems": p.problems} for p in plans]
+        console.print_json(found if options.sweep else found[0])
+        return
+    new = 0
+    for plan in plans:
         console.print_plan(plan)
-        new = len(set(plan.runs) - set(plan.existing) - set(plan.problems))
-        for line in unmet:
-            console.error(line)
+        new += len(set(plan.runs) - set(plan.existing) - set(plan.problems))
         if plan.problems:
             console.error(f"{plural(len(plan.problems), 'run')} of {len(plan.runs)} could not be computed")
-        console.info(f"nothing was written; without --dry-run {new} of them would be queued")
+    for line in unmet:
+        console.error(line)
+    console.info(f"nothing was written; without --dry-run {new} of them would be queued")
 
 
 def _not_checked(executor: str) -> str:

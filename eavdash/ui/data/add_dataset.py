@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 PAGE = "data_add"
 ADDED = f"{PAGE}_added"  # name and path of the dataset that was added last, in the session's state
+NAMES = ("name", "path")  # of the widgets, also in the address
 SERVER, UPLOAD = "A path on the server", "Upload a trial table"
 PROBLEMS_SHOWN = 5
 
@@ -70,7 +71,7 @@ def has_input() -> bool:
 def _read_form() -> DatasetForm:
     """Show the form's fields and return their values."""
     left, right = st.columns(2)
-    name = left.text_input("Name", placeholder="Pilot in room 3", **kept(PAGE, "name")).strip()
+    name = (left.text_input("Name", placeholder="Pilot in room 3", **kept(PAGE, "name")) or "").strip()
     source = right.radio("Recordings", (SERVER, UPLOAD), horizontal=True, **kept(PAGE, "source"))
     if source == SERVER:
         path = st.text_input(
@@ -80,7 +81,7 @@ def _read_form() -> DatasetForm:
             "of eeg, audio, video.",
             **kept(PAGE, "path"),
         )
-        return DatasetForm(name, path=path.strip())
+        return DatasetForm(name, path=(path or "").strip())
     left, right = st.columns(2)
     # Only a new key clears this field.
     uploaded = left.file_uploader(

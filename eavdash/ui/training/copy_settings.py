@@ -11,29 +11,22 @@ from typing import Any
 
 import streamlit as st
 
-from eavdash.config.choices import MODALITIES
 from eavdash.config.convert import differences, recorded_config, to_dict
 from eavdash.config.presets import PRESETS, preset
-from eavdash.config.schema import AudioConfig, Selection, StudyConfig, VisionConfig
+from eavdash.config.schema import StudyConfig
 from eavdash.errors import EavdashError, StudyConflictError
 from eavdash.results import left_out
 from eavdash.store import StudyDir, checkpoints_root
 from eavdash.studies import extend
-from eavdash.studies.unusable import Unusable
 from eavdash.studies.write import Plan
 from eavdash.text import markdown
-from eavdash.ui import actions, cached_runs, dataset, widgets
-from eavdash.ui.training import preprocessing_form, scaling_form, unusable_form
+from eavdash.ui import actions, dataset, widgets
+from eavdash.ui.training import form_state, unusable_form
 
 PAGE = "training_launch"
 #: Session state: the additional preset choice ``study:<name>``.
 SOURCE = f"{PAGE}_origin"
-_PREFIX = "study:"
-PROTOCOL_OPTIONS = {
-    "pooled": "Train on all subjects first, then fine-tune per subject",
-    "test_epoch": "Choose the epoch on the test trials, as published (protocol paper only)",
-}
-TABLE_SETTINGS = {"columns": "Feature columns", "time": "Time column"}
+PREFIX = "study:"
 #: Maximum number of differences shown; each subject with changed recordings is one.
 SHOWN = 12
 
@@ -41,7 +34,7 @@ SHOWN = 12
 def source_study() -> StudyDir | None:
     """Return the study whose settings were copied, or None."""
     chosen = str(st.session_state.get(f"{PAGE}_preset") or "")
-    study = StudyDir(checkpoints_root() / chosen.removeprefix(_PREFIX)) if chosen.startswith(_PREFIX) else None
+    study = StudyDir(checkpoints_root() / chosen.removeprefix(PREFIX)) if chosen.startswith(PREFIX) else None
     return study if study is not None and study.exists else None
 
 
@@ -52,7 +45,7 @@ def preset_choices() -> list[str]:
 
 def choice_label(choice: str) -> str:
     """Return the label of a study among the presets; empty for a preset."""
-    return f"as in the study {choice.removeprefix(_PREFIX)}" if choice.startswith(_PREFIX) else ""
+    return f"as in the study {choice.removeprefix(PREFIX)}" if choice.startswith(PREFIX) else ""
 
 
 def base_config() -> StudyConfig:
@@ -76,14 +69,13 @@ def study_values() -> dict[str, Any]:
         return {}
     try:
         document = study.study()
-        config, selection = recorded_config(document), document.selection
+        selection = document.selection
     except EavdashError:
         return {}
     return {
         "subjects": list(selection.subjects),
         "folds": ",".join(map(str, selection.folds)) or "all",
         "seeds": ",".join(map(str, selection.seeds)),
-        **{f"{m}_weights": config.modality(m).weights for m in MODALITIES},
         **unusable_form.defaults(document.left_out),
     }
 
@@ -91,7 +83,7 @@ def study_values() -> dict[str, Any]:
 def copy_study_settings(study: StudyDir, name: str) -> None:
     """Fill the launch form with a study's dataset and settings and a new name; callable from any page."""
 
-    st.session_state[SOURCE] = st.session_state[f"{PAGE}_preset"] = f"{_PREFIX}{study.name}"
+    st.session_state[SOURCE] = st.session_state[f"{PAGE}_preset"] = f"{PREFIX}{study.name}"
     try:
         dataset.choose(study.study().dataset.path)
     except EavdashError as error:
@@ -102,45 +94,15 @@ def copy_study_settings(study: StudyDir, name: str) -> None:
 
 
 def apply_preset() -> None:
-    """Set all settings to the preset's values."""
-    for key, value in {**form_defaults(base_config()), **study_values()}.items():
+    """Set all settings back to the preset's values, or to the study's with its subjects, folds and seeds."""
+    form_state.clear()
+    for key, value in {"folds": "all", "seeds": "0", **unusable_form.defaults(), **study_values()}.items():
         st.session_state[f"{PAGE}_{key}"] = value
 
 
-def form_defaults(config: StudyConfig) -> dict[str, Any]:
-    """Return the widgets' values for a configuration, by the last part of their keys."""
-    with_tables: dict[str, VisionConfig | AudioConfig] = {"vision": config.vision, "audio": config.audio}
-    return {
-        "stages": list(config.stages),
-        "fusion": config.fusion.kind,
-        "protocol": config.protocol.name,
-        "fold_count": config.protocol.folds,
-        "folds": "all",
-        **{name: getattr(config.protocol, name) for name in PROTOCOL_OPTIONS},
-        **scaling_form.defaults(config),
-        "epochs": None,
-        "seeds": "0",
-        **{f"{m}_encoder": config.modality(m).encoder for m in MODALITIES},
-        **{f"{m}_table_columns": ",".join(part.table.columns) for m, part in with_tables.items()},
-        **{f"{m}_table_time": part.table.time for m, part in with_tables.items()},
-        **preprocessing_form.defaults(config),
-        **unusable_form.defaults(),
-    }
-
-
-def plan_or_conflict(
-    path: str, name: str, config: StudyConfig, selection: Selection, root: Path, unusable: Unusable
-) -> Plan:
-    """Return the plan of the form; if the name is taken, show the differences and solutions, and end the page."""
-    with widgets.show_errors():
-        try:
-            return cached_runs.plan(path, name, config, selection, root, unusable)
-        except StudyConflictError as error:
-            if not error.differences:
-                raise
-            conflict = error
+def show_conflict(name: str, conflict: StudyConflictError, root: Path) -> None:
+    """Show how a study whose name is taken differs from the form, and the ways out."""
     free = extend.free_name(root, name)
-    st.error(f"The study {markdown(name)} exists with other settings: give the new study another name.")
     st.caption(f"Changes from {markdown(name)} to the form:")
     more = len(conflict.differences) - SHOWN
     widgets.bullet_list([*conflict.differences[:SHOWN], *([f"and {more} more"] if more > 0 else [])])
@@ -153,8 +115,6 @@ def plan_or_conflict(
         args=(StudyDir(root / name), name),
         key=f"{PAGE}_take_over",
     )
-    st.stop()
-    raise conflict  # for the type checker: st.stop() has ended the script
 
 
 def show_differences(plan: Plan) -> None:

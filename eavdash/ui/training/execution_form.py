@@ -5,8 +5,10 @@ Out: a :class:`eavdash.config.schema.Execution`, and on request a check of the e
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 
@@ -20,21 +22,38 @@ LABELS = {"local": "This machine", "ray": "Ray cluster", "slurm": "SLURM"}
 SHARES = (1, 2, 3, 4, 6, 12)
 
 
+#: The widgets with their values in an empty form.
+EMPTY: dict[str, Any] = {
+    "executor": "local",
+    "device": "auto",
+    "priority": 0,
+    "threads": 1,
+    "ram": None,
+    "shares": 1,
+    "ray": "",
+    "slurm": "",
+}
+DEVICES = ("auto", "cpu", "cuda")
+#: The least and the most of each number.
+LIMITS: dict[str, tuple[float, float]] = {"priority": (-10_000, 10_000), "threads": (1, 512), "ram": (0.0, 4096.0)}
+
+
 def form(page: str) -> Execution:
     """Show the settings under keys ``<page>_…`` and return their values."""
-
     key = partial(kept, page)
+    _fill(page)
     with st.expander("Where and how it is computed", key=f"{page}_placing"):
         first, second, third = st.columns(3)
         executor = str(first.selectbox("Computed by", EXECUTORS, format_func=LABELS.__getitem__, **key("executor")))
-        device = str(second.selectbox("Device", ("auto", "cpu", "cuda"), **key("device")))
-        priority = third.number_input("Priority", -10_000, 10_000, 0, help="Higher starts first.", **key("priority"))
+        device = str(second.selectbox("Device", DEVICES, **key("device")))
+        priority = third.number_input(
+            "Priority", *map(int, LIMITS["priority"]), help="Higher starts first.", **key("priority")
+        )
         first, second, third = st.columns(3)
-        threads = first.number_input("Cores per run", 1, 512, 1, **key("threads"))
+        threads = first.number_input("Cores per run", *map(int, LIMITS["threads"]), **key("threads"))
         ram = second.number_input(
             "Main memory per run, GiB",
-            0.0,
-            4096.0,
+            *LIMITS["ram"],
             None,
             placeholder="As earlier runs",
             help="Runs start only when this memory is free. Empty: the peak of earlier runs of the same stage.",
@@ -81,3 +100,17 @@ def check_button(root: Path, settings: Execution, page: str) -> None:
         st.info(markdown(line))
     if not unmet:
         st.success(f"{LABELS[settings.executor]}: ready to compute runs.")
+
+
+def _fill(page: str) -> None:
+    """Give each widget a value that it can show; an address may have said anything."""
+    options = {"executor": EXECUTORS, "device": DEVICES, "shares": SHARES}
+    for name, empty in EMPTY.items():
+        state, key = st.session_state, f"{page}_{name}"
+        value = state.setdefault(key, empty)
+        low, high = LIMITS.get(name, (-math.inf, math.inf))
+        shown = (
+            value in options[name] if name in options else name not in LIMITS or value is None or low <= value <= high
+        )
+        if not shown:
+            state[key] = empty

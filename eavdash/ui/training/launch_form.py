@@ -1,249 +1,265 @@
-"""The launch form: widgets for a study's configuration, and the summary of its plan.
+"""The launch form: the fields of a study's settings in a tab per stage, and what is not a setting beside them.
 
-In: the session's widgets (keys ``training_launch_*``). Out: a :class:`Request`. The preset sets the default of every
-other widget.
+In: the dataset, and the session's widgets (keys ``training_launch_*``). Out: a :class:`Request`. The fields come from
+the schema (fields.py); what they start from is the preset, or a study, with what the recordings allow.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
-import pandas as pd
 import streamlit as st
 
-from eavdash.config.choices import FUSIONS, MODALITIES, PROTOCOLS, STAGES
-from eavdash.config.convert import settings_of, with_epochs, with_settings
-from eavdash.config.presets import PRESET_HELP, advice, preset
-from eavdash.config.schema import SETTINGS, Execution, Selection, StudyConfig
+from eavdash.config.choices import STAGES
+from eavdash.config.convert import with_settings
+from eavdash.config.presets import PRESET_HELP
+from eavdash.config.schema import Execution, Selection, StudyConfig
 from eavdash.config.selection import parse_numbers
-from eavdash.errors import EavdashError
-from eavdash.jobs import estimates
-from eavdash.report import theme
-from eavdash.store import StudyDir
+from eavdash.errors import ConfigError, EavdashError
+from eavdash.store import check_study_name
+from eavdash.studies.sweep import Member, members
 from eavdash.studies.unusable import Unusable
-from eavdash.studies.write import Plan
-from eavdash.text import markdown, plural
-from eavdash.ui import cached_data, cached_runs, scanning, tasks
+from eavdash.text import code, markdown, plural
 from eavdash.ui.draft import kept
-from eavdash.ui.training import (
-    copy_settings,
-    encoder_form,
-    execution_form,
-    preprocessing_form,
-    scaling_form,
-    unusable_form,
-)
-from eavdash.ui.training.copy_settings import PROTOCOL_OPTIONS, apply_preset, form_defaults
-from eavdash.ui.widgets import show_errors
+from eavdash.ui.training import copy_settings, execution_form, fields, form_state, from_data, unusable_form
+from eavdash.ui.training.form_state import FIELDS, PAGE, TABS, Start
 
 if TYPE_CHECKING:
     from eavdash.data.table import TrialTable
 
-PAGE = "training_launch"
+T = TypeVar("T")
 PRESET_LABELS = {name: f"{name}: {text.partition(':')[0]}" for name, text in PRESET_HELP.items()}
-PROTOCOL_HELP = {
-    "conversation": "conversation: within a subject, no conversation in both train and test",
-    "blocks": "blocks: as conversation, and neighbouring trials of a class stay together (stricter)",
-    "paper": "paper: 70/30 in order, no validation (optimistic)",
-    "loso": "loso: leave one subject out",
-    "subject-kfold": "subject-kfold: folds of subjects",
-}
-FUSION_HELP = {
-    "transformer": "transformer: shares weight calibrated opinions, and an MLP reads features (most accurate)",
-    "attention": "attention: shares weight opinions, nothing else decides",
-    "concat": "concat: concatenation and MLP",
-    "paper": "paper: the published single-token layer",
-}
-#: Settings that decide which recordings a study reads, and how they are looked at.
-READ = ("stages", "window", "where", "names", *MODALITIES)
+#: Titles of the parts of the configuration within a tab; those of features only matter to the encoder ``table``.
+_TITLES = {"": "Trials", "names": "Names", "protocol": "Protocol", "train": "Optimisation", "fusion": "Fusion"}
+TAB = f"{PAGE}_tab"
+#: The settings that decide which trials a study has, and so which stages and folds.
+_TRIALS = ("where", "names.labels", "names.subjects", "protocol.name", "audio.from_video")
+#: Changed settings that are named in a sentence.
+NAMED = 12
 
 
 @dataclass(frozen=True)
 class Request:
-    """The values of the form."""
+    """The values of the form: a study, or those of a sweep, and how their runs are computed."""
 
+    path: str
     config: StudyConfig
+    members: tuple[Member, ...]
+    sweeps: tuple[str, ...]
     selection: Selection
     execution: Execution
     unusable: Unusable
 
 
-def initialise() -> None:
-    """Set settings without a value to the preset's values."""
+def start(path: str) -> Start:
+    """Return what the form starts from, and give each field without a value its default."""
     st.session_state.setdefault(f"{PAGE}_preset", "quick")
-    for key, value in form_defaults(copy_settings.base_config()).items():
-        st.session_state.setdefault(f"{PAGE}_{key}", value)
-
-
-def form(subjects: Sequence[str], conditions: bool) -> Request:
-    """Show the settings and return their values; ``conditions``: the dataset has speaking and listening trials.
-
-    Raises:
-        ConfigError, UsageError: a setting is invalid.
-    """
     base = copy_settings.base_config()
+    config, study = base, copy_settings.source_study()
+    if study is None:
+        probe = base
+        with suppress(ConfigError):
+            typed = [key for key in _TRIALS if form_state.widget_key(key) in st.session_state]
+            probe = with_settings(base, [f"{key}={form_state.text(key)}" for key in typed])
+        config = with_settings(base, from_data.allowed(path, probe))
+    made = Start(study.name if study else str(st.session_state[f"{PAGE}_preset"]), base, config)
+    form_state.fill(made)
+    for name, value in {"folds": "all", "seeds": "0", **unusable_form.defaults()}.items():
+        st.session_state.setdefault(f"{PAGE}_{name}", value)
+    return made
+
+
+def form(table: TrialTable, path: str, name: str, made: Start, messages: fields.Messages) -> Request | None:
+    """Show the form and return its values; None if something is wrong, which is said beside its field."""
+    _first_row(table, messages)
+    conditions = "condition" in table.frame
+    for title, tab in zip(TABS, st.tabs(TABS, key=TAB, on_change="rerun"), strict=True):
+        if tab.open:
+            with tab:
+                _tab(title, made, messages, conditions)
+    entered = form_state.entered(made)
+    _changes(made, entered.settings)
+    _set_box(messages)
+    _several_values(messages)
+    several = sweeps()
+    unusable, execution = unusable_form.form(PAGE), execution_form.form(PAGE)
+    errors = dict(entered.errors)
+    if _typed("epochs") and all(f"train.{stage}.epochs" in errors for stage in STAGES):
+        common = [errors.pop(f"train.{stage}.epochs") for stage in STAGES]
+        _show_error(common[0], "epochs", messages)
+    for key, problem in errors.items():
+        _show_error(problem, key, messages)
+    found: dict[str, tuple[int, ...]] = {}
+    for option in ("folds", "seeds"):
+        found[option] = _checked(partial(parse_numbers, _typed(option), f"--{option}"), messages) or ()
+    made_of: tuple[Member, ...] | None = None
+    if name:
+        _checked(partial(check_study_name, name), messages)
+        if entered.config is not None:
+            made_of = _checked(partial(members, name, entered.config, several), messages)
+    st.subheader("What will run", anchor=False)
+    if not name:
+        st.info("Enter a study name to see its runs.")
+    elif messages.failed:
+        st.info("Nothing can be queued until what is marked above is corrected.")
+    if entered.config is None or made_of is None or messages.failed:
+        return None
+    chosen = tuple(st.session_state.get(f"{PAGE}_subjects") or ())
+    selection = Selection(chosen, found["folds"], found["seeds"] or (0,))
+    return Request(path, entered.config, made_of, several, selection, execution, unusable)
+
+
+def _first_row(table: TrialTable, messages: fields.Messages) -> None:
+    """Show what is not a setting of one stage: preset, subjects, epochs of all stages, folds and seeds."""
     # Drop subjects that were selected for another dataset and are not in this one.
-    st.session_state[f"{PAGE}_subjects"] = [
-        s for s in st.session_state.get(f"{PAGE}_subjects") or [] if s in set(subjects)
-    ]
-    left, right = st.columns(2)
-    with left:
-        choices = copy_settings.preset_choices()
-        titles = {choice: copy_settings.choice_label(choice) or PRESET_LABELS[choice] for choice in choices}
-        _select("Preset", choices, "preset", titles, on_change=apply_preset)
-        chosen = st.multiselect("Subjects", subjects, placeholder="All subjects", **kept(PAGE, "subjects"))
-        stages = st.multiselect("Stages", STAGES, format_func=theme.label, **kept(PAGE, "stages"))
-        kind = _select("Fusion", FUSIONS, "fusion", FUSION_HELP)
-    with right:
-        protocol = _select("Protocol", PROTOCOLS, "protocol", PROTOCOL_HELP)
-        first, second = st.columns(2)
-        count = first.number_input("Number of folds", 2, max(50, base.protocol.folds), **kept(PAGE, "fold_count"))
-        folds = second.text_input("Folds to run", help="`all`, or numbers from 0 such as `0,1`", **kept(PAGE, "folds"))
-        first, second = st.columns(2)
-        same = "The same number for every stage."
-        epochs = first.number_input(
-            "Epochs", 1, 10_000, None, placeholder="The preset's", help=same, **kept(PAGE, "epochs")
-        )
-        seeds = second.text_input("Seeds", help="Numbers such as `0,1,2`", **kept(PAGE, "seeds"))
-    settings = [f"protocol.name={protocol}", f"protocol.folds={count}", f"fusion.kind={kind}"]
-    with st.expander("Options of the protocol", key=f"{PAGE}_protocol_options"):
-        settings.append(scaling_form.form(PAGE, protocol))
-        for name, title in PROTOCOL_OPTIONS.items():
-            chosen_option = st.checkbox(title, help=SETTINGS[f"protocol.{name}"].help, **kept(PAGE, name))
-            settings.append(f"protocol.{name}={str(chosen_option).lower()}")
-    settings += encoder_form.form(PAGE, base)
-    where, prepared = preprocessing_form.form(PAGE, conditions, base)
-    if set(stages) != set(base.stages):
-        base = replace(base, stages=tuple(s for s in STAGES if s in stages))
-    base = replace(base, where=where)
-    unusable = unusable_form.form(PAGE)
-    config = with_settings(base, [*settings, *prepared])
-    return Request(
-        with_epochs(config, int(epochs)) if epochs else config,
-        Selection(tuple(chosen), parse_numbers(folds, "Folds to run"), parse_numbers(seeds, "Seeds")),
-        execution_form.form(PAGE),
-        unusable,
+    known = set(table.subjects)
+    key = f"{PAGE}_subjects"
+    st.session_state[key] = [s for s in st.session_state.get(key) or [] if s in known]
+    preset, subjects, epochs, folds, seeds = st.columns([2, 2, 1, 1, 1])
+    choices = copy_settings.preset_choices()
+    titles = {choice: copy_settings.choice_label(choice) or PRESET_LABELS[choice] for choice in choices}
+    preset.selectbox(
+        "Preset",
+        choices,
+        format_func=lambda v: titles.get(v, v),
+        help="Chosen anew, it sets all settings back.",
+        on_change=copy_settings.apply_preset,
+        **kept(PAGE, "preset"),
     )
+    subjects.multiselect("Subjects", table.subjects, placeholder="All subjects", **kept(PAGE, "subjects"))
+    counts = {form_state.text(f"train.{stage}.epochs") for stage in STAGES}
+    st.session_state[f"{PAGE}_epochs"] = counts.pop() if len(counts) == 1 else ""
+    epochs.text_input(
+        "Epochs",
+        placeholder="By stage",
+        help="The same number for every stage; the tabs have one for each.",
+        on_change=_take_epochs,
+        **kept(PAGE, "epochs"),
+    )
+    folds.text_input("Folds to run", help="`all`, or numbers from 0 such as `0,1`", **kept(PAGE, "folds"))
+    seeds.text_input("Seeds", help="Numbers such as `0,1,2`", **kept(PAGE, "seeds"))
+    for name, column in (("subjects", subjects), ("epochs", epochs), ("folds", folds), ("seeds", seeds)):
+        messages.add(name, column)
 
 
-def preset_advice(table: TrialTable) -> str:
-    """Return a sentence about which preset to take, from the trials that a study of this dataset uses by default."""
-    from eavdash.data.table import select
+def _tab(tab: str, made: Start, messages: fields.Messages, conditions: bool) -> None:
+    """Show the fields of one tab by the parts of the configuration."""
+    for part, keys in form_state.groups(tab).items():
+        if part.endswith(".table"):
+            with st.expander("Tables of features (encoder table)", key=f"{PAGE}_{part}"):
+                fields.rows(keys, made, messages, conditions)
+            continue
+        own = "Training" if part.startswith("train.") else "Recordings and encoder"
+        st.markdown(f"**{_TITLES.get(part, own)}**")
+        fields.rows(keys, made, messages, conditions)
 
-    frame = table.frame
-    with suppress(EavdashError):
-        frame = select(table, StudyConfig(), unchecked=table.subjects).frame
-    counts = frame.groupby("subject").size()
-    return advice(len(counts), int(counts.median())) if len(counts) else ""
 
-
-def look(path: str, name: str, config: StudyConfig, subjects: Sequence[str], root: Path) -> None:
-    """Have recordings that no check has seen looked at, before the plan of a new study names those it cannot use."""
-    if StudyDir(root / name).exists:
+def _changes(made: Start, settings: tuple[str, ...]) -> None:
+    """Say which settings differ from those the form started from, and show the button that takes all back."""
+    if not settings:
+        st.caption(f"All settings are those of {markdown(made.name)}, as far as the recordings allow.")
         return
-    command = ("check", "--for-study", *_options(config, subjects), "--", path)
-    with show_errors():
-        status = tasks.latest(root, command=command)
-        files = cached_data.unmeasured(path, config, subjects, root, (status and status.finished) or 0.0)
-    if files:
-        scanning.wait_for(PAGE, command, f"Check of {Path(path).name or path} for {name}", files)
+    named = ", ".join(code(text) for text in settings[:NAMED])
+    more = f" and {len(settings) - NAMED} more" if len(settings) > NAMED else ""
+    with st.container(horizontal=True, vertical_alignment="center", key=f"{PAGE}_changes"):
+        st.caption(
+            f"{plural(len(settings), 'setting differs', 'settings differ')} from {markdown(made.name)}: {named}{more}.",
+            width="content",
+        )
+        st.button("Reset all", on_click=form_state.clear, type="tertiary", key=f"{PAGE}_reset_all")
 
 
-def disk_space(path: str, config: StudyConfig, subjects: Sequence[str], root: Path) -> None:
-    """Show the button that starts the estimate of the windows' disk space, and its outcome."""
-    command = ("cache", "build", "--dry-run", *_options(config, subjects), "--", path)
-    st.button(
-        "Estimate the disk space of the windows",
-        help="Recordings are preprocessed once into windows that later studies share. The estimate opens every "
-        "recording, in the background.",
-        on_click=tasks.start,
-        args=(command, f"Disk space of the windows of {Path(path).name or path}"),
-        key=f"{PAGE}_room",
-    )
-    if found := tasks.outcome(root, command):
-        st.info(f"Windows: {markdown(found.removesuffix('.'))}.")
-    else:
-        tasks.panel(root, command=command, key=f"{PAGE}_room_task")
+def _set_box(messages: fields.Messages) -> None:
+    """Show the box that takes settings as the command line's --set does."""
+    with st.expander("Settings as text (--set)", key=f"{PAGE}_as_text"):
+        st.text_area(
+            "Settings as text",
+            placeholder="eeg.low=1\ntrain.eeg.epochs=40",
+            help="A line each, `key=value`, or a command's options `--set key=value`. They are taken over into the "
+            "fields above; what cannot be taken stays here.",
+            on_change=_take_text,
+            **kept(PAGE, "set_box"),
+        )
+        messages.add("set_box")
+        for problem in st.session_state.get(f"{PAGE}_set_problems", []):
+            messages.show("set_box", markdown(problem))
 
 
-def _options(config: StudyConfig, subjects: Sequence[str]) -> list[str]:
-    """Return the options of a command that reads the recordings as a study would."""
-    settings = [f"--set={setting}" for setting in settings_of(config, preset(config.preset), READ)]
-    # A name with a comma cannot be given: then all subjects are looked at.
-    chosen = [f"--subjects={','.join(subjects)}"] if subjects and not any("," in s for s in subjects) else []
-    return [f"--preset={config.preset}", *settings, *chosen]
+def sweeps() -> tuple[str, ...]:
+    """Return the settings with several values, as ``key=value,value``."""
+    return tuple(f"{key}={_typed(f'values_{key}')}" for key in st.session_state.get(f"{PAGE}_swept") or [])
 
 
-def plan_table(plan: Plan) -> pd.DataFrame:
-    """Return the number of a plan's runs per stage, of existing ones and of those that cannot start."""
-    existing = set(plan.existing)
-    rows = []
-    for stage in STAGES:
-        runs = [run for run in plan.planned if run.config.stage == stage]
-        if runs:
-            rows.append(
-                {
-                    "stage": theme.label(stage),
-                    "runs": len(runs),
-                    "exist already": sum(run.name in existing for run in runs),
-                    "cannot start": sum(bool(run.problem) for run in runs),
-                    "subjects": len({run.config.subject for run in runs} - {""}) or "all",
-                    "folds": len({run.config.fold for run in runs}),
-                    "seeds": len({run.config.seed for run in runs}),
-                }
+def _several_values(messages: fields.Messages) -> None:
+    """Show the settings that get several values."""
+    with st.expander("Several values: a study for each", key=f"{PAGE}_several"):
+        keys = st.multiselect(
+            "Settings with several values",
+            FIELDS,
+            placeholder="None",
+            help="Each combination of the values becomes a study of its own, named after them; `--sweep` of "
+            "`eavdash train`. They are queued together and compared on the page Compare.",
+            **kept(PAGE, "swept"),
+        )
+        for key in keys:
+            st.session_state.setdefault(f"{PAGE}_values_{key}", form_state.text(key))
+            st.text_input(
+                f"Values of {key}", help="Separated by commas, such as `0.1,0.2`.", **kept(PAGE, f"values_{key}")
             )
-    return pd.DataFrame(rows)
+            messages.add(f"--sweep {key}")
+        if keys:
+            st.caption(
+                "Test scores of many studies must not choose among them: the best one is then best by chance, too. "
+                "Report all of them, or choose by their validation scores."
+            )
 
 
-def plan_sentence(plan: Plan) -> str:
-    """Return a sentence about what queueing this plan does."""
-    new = len(set(plan.runs) - set(plan.existing))
-    if not new:
-        runs = "The run" if len(plan.runs) == 1 else f"All {len(plan.runs)} runs"
-        exist = "exists" if len(plan.runs) == 1 else "exist"
-        return f"{runs} of this study {exist} already: queueing again does not change finished runs."
-    rest = f", {len(plan.existing)} of them {'exists' if len(plan.existing) == 1 else 'exist'} already"
-    return f"{plural(len(plan.runs), 'run')}{rest if plan.existing else ''}. {_test_trials_sentence(plan)}"
+def _checked(action: Callable[[], T], messages: fields.Messages) -> T | None:
+    """Return an outcome, or show its error beside the field that it is about and return None."""
+    try:
+        return action()
+    except EavdashError as error:
+        _show_error(error, form_state.slot_of(error), messages)
+        return None
 
 
-def time_sentence(plan: Plan, settings: Execution) -> str:
-    """Return the estimated time of the new runs from similar finished ones; empty if there are no new runs."""
-    existing = set(plan.existing)
-    new = [run.config for run in plan.planned if run.name not in existing and not run.problem]
-    if not new:
-        return ""
-    config, dataset = plan.document.config, plan.document.dataset.path
-    estimate = estimates.plan_time_left(
-        plan.study.path.parent, dataset, config, new, cached_runs.parallel_runs(settings)
-    )
-    if estimate.seconds is None:
-        return "Time: unknown, as no similar run has finished on these recordings yet."
-    parallel = f"{estimate.parallel_runs} runs at a time" if estimate.parallel_runs > 1 else "one run after another"
-    rest = "; some stages are not counted, as no such run has finished yet" if estimate.at_least else ""
-    return f"Time: {estimate.text} with {parallel}, {estimate.basis}{rest}."
+def _show_error(error: EavdashError, name: str, messages: fields.Messages) -> None:
+    messages.failed = True
+    if not messages.show(name, form_state.sentence(error)):
+        tab = f"In the tab {form_state.tab_of(name)}: " if name in FIELDS else ""
+        st.error(f"{tab}{markdown(error)}")
 
 
-def left_out_reasons(plan: Plan) -> list[str]:
-    """Return sentences about runs that are left out or cannot start."""
-    return [*dict.fromkeys(plan.problems.values()), *(f"{name}: {reason}" for name, reason in plan.left_out.items())]
+def _typed(name: str) -> str:
+    return str(st.session_state.get(f"{PAGE}_{name}") or "")
 
 
-def _test_trials_sentence(plan: Plan) -> str:
-    rows = plan.splits[
-        (plan.splits["split"] == "test") & plan.splits["fold"].isin({r.config.fold for r in plan.planned})
-    ]
-    subjects = {run.config.subject for run in plan.planned if run.config.subject}
-    rows = rows[rows["subject"].isin(subjects)] if subjects else rows
-    counts = rows.drop_duplicates(["subject", "trial"]).groupby("subject").size()
-    if counts.empty:
-        return ""
-    low, high = int(counts.min()), int(counts.max())
-    return f"Each subject is tested on n = {low if low == high else f'{low} to {high}'} trials."
+def _take_epochs() -> None:
+    count = _typed("epochs").strip()
+    if count:
+        form_state.set_epochs(count)
+        return
+    for stage in STAGES:
+        form_state.reset(f"train.{stage}.epochs")
+        form_state.reset(f"train.{stage}.head_epochs")
 
 
-def _select(title: str, options: Sequence[str], name: str, labels: dict[str, str], **more: Any) -> str:
-    return str(st.selectbox(title, options, format_func=lambda v: labels.get(v, v), **kept(PAGE, name), **more))
+def _take_text() -> None:
+    """Take settings that were typed as text into the fields; what cannot be taken stays, with the reason."""
+    left, problems = [], []
+    for line in filter(None, (line.strip() for line in _typed("set_box").splitlines())):
+        words = [line]
+        if "--set" in line:
+            with suppress(ValueError):
+                words = [w.removeprefix("--set=") for w in shlex.split(line) if w != "--set"]
+        for word in words:
+            if problem := form_state.apply(word):
+                left.append(word)
+                problems.append(problem)
+    st.session_state[f"{PAGE}_set_box"] = "\n".join(left)
+    st.session_state[f"{PAGE}_set_problems"] = problems
