@@ -1,10 +1,12 @@
 # Two commands are all a fresh machine needs: `make demo` and `make test`. Each does its own set-up.
 VENV ?= .venv
+PYTHON ?= python3
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 DEMO_FLAGS ?=
 
-.PHONY: demo test test-slow coverage postgres test-ray test-slurm lint site reference install lock browser shots clean-demo
+.PHONY: demo test test-slow test-pythons coverage postgres test-ray test-slurm lint site reference install lock browser shots \
+  clean-demo
 
 demo: $(VENV)/.installed
 	$(BIN)/eavdash demo $(DEMO_FLAGS)
@@ -22,6 +24,10 @@ test-slow: $(VENV)/.installed-dev browser
 # The share of the lines of eavdash/ that `make test` runs in its own processes; those of workers are not counted.
 coverage: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest --cov=eavdash --cov-report=term:skip-covered -m "not slow and not browser and not ray and not slurm"
+
+# A part of the tests with each other Python that this machine has, in environments of their own (about 7 GB each).
+test-pythons:
+	$(PYTHON) tests/other_pythons.py
 
 # A Postgres for the tests of several machines with one queue; without one they are skipped.
 postgres:
@@ -60,8 +66,8 @@ install: $(VENV)/.installed
 
 # The marks are made last, so that an interrupted installation is taken up again.
 $(VENV)/.installed: requirements.lock requirements-voice.txt pyproject.toml
-	python3 -c 'import sys; assert sys.version_info >= (3, 11), "eavdash needs Python 3.11 or newer"'
-	test -x $(BIN)/python || python3 -m venv $(VENV)
+	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "eavdash needs Python 3.11 or newer"'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing into $(VENV) (torch and its libraries are about 5 GB; this takes some minutes) ..."
 	$(PIP) install -q --require-hashes -r requirements.lock
 	$(PIP) install -q --require-hashes --no-deps -r requirements-voice.txt

@@ -9,12 +9,13 @@ import streamlit as st
 from eavdash.jobs.obstacle import start_scheduler
 from eavdash.store import checkpoints_root
 from eavdash.text import markdown
-from eavdash.ui import allowing, edge, frame, widgets
+from eavdash.ui import allowing, edge, frame, history, widgets
 from eavdash.ui.home import documents
 
 frame.configure()
 edge.check_exposure()
 frame.show()
+history.correct()
 
 page = st.navigation(
     {

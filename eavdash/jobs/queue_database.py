@@ -29,6 +29,9 @@ from eavdash.store.passwords import hide, split_address
 
 #: Seconds without a sign of life after which a machine counts as dead and others resume its runs.
 DEAD_AFTER = 60.0
+#: The first SQLite that knows ``unixepoch('subsec')``, which DBOS's tables use with Python 3.12 and newer: in an older
+#: SQLite its answer is NULL, and a queue could take no task.
+SUBSECONDS = (3, 42)
 log = logging.getLogger(__name__)
 
 
@@ -88,6 +91,8 @@ class QueueDatabase:
             connection.isolation_level = "IMMEDIATE"
             for pragma in ("busy_timeout=30000", "synchronous=FULL", "foreign_keys=ON"):
                 connection.execute(f"PRAGMA {pragma}").close()
+            if sqlite3.sqlite_version_info < SUBSECONDS:
+                connection.create_function("unixepoch", 1, lambda _: int(time.time()))
 
         return engine
 

@@ -89,7 +89,7 @@ class _Games:
 
 def coalitions(study: StudyDir) -> Coalitions:
     """Return the coalitions of every finished fusion run of a study."""
-    parts: list[pd.DataFrame] = []
+    parts: dict[RunDir, pd.DataFrame] = {}
     without: list[str] = []
     problems: list[str] = []
     for run in study.runs():
@@ -97,10 +97,21 @@ def coalitions(study: StudyDir) -> Coalitions:
             if lacks_coalitions(run):
                 without.append(run.name)
             elif run.config().stage == "fusion" and run.status().state == "done":
-                parts.append(of_run(run))
+                parts[run] = _read(run)
         except (EavdashError, KeyError) as error:
             problems.append(problem_of(run, error))
-    table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["run", *COLUMNS, "fold", "seed"])
+    empty = pd.DataFrame(columns=["run", *COLUMNS, "fold", "seed"])
+    table = pd.concat(parts.values(), ignore_index=True) if parts else empty
+    try:
+        _games(table)  # all at once, which is much faster than one by one
+    except ValueError:
+        for run in [*parts]:
+            try:
+                of_run(run)
+            except EavdashError as error:
+                problems.append(problem_of(run, error))
+                del parts[run]
+        table = pd.concat(parts.values(), ignore_index=True) if parts else empty
     return Coalitions(table, tuple(without), tuple(problems))
 
 
@@ -121,9 +132,7 @@ def of_run(run: RunDir) -> pd.DataFrame:
     Raises:
         IntegrityError: its file is missing or damaged, or lacks coalitions of a window.
     """
-    config = run.config()
-    table = read_table(run, run.shapley_file.name, COLUMNS, "value")
-    table = table.assign(run=run.name, fold=config.fold, seed=config.seed)[["run", *COLUMNS, "fold", "seed"]]
+    table = _read(run)
     try:
         _games(table)
     except ValueError as error:
@@ -131,6 +140,11 @@ def of_run(run: RunDir) -> pd.DataFrame:
         where = run.shapley_file
         raise IntegrityError.at(where, expected="every coalition once", found=str(error), remedy=remedy) from error
     return table
+
+
+def _read(run: RunDir) -> pd.DataFrame:
+    config, table = run.config(), read_table(run, run.shapley_file.name, COLUMNS, "value")
+    return table.assign(run=run.name, fold=config.fold, seed=config.seed)[["run", *COLUMNS, "fold", "seed"]]
 
 
 def shapley_values(table: pd.DataFrame) -> pd.DataFrame:
@@ -263,7 +277,7 @@ def _games(table: pd.DataFrame) -> _Games:
     coalition = table["coalition"].map(bits).to_numpy(np.int64)
     groups = table.groupby(list(WINDOW), sort=False)
     game = groups.ngroup().to_numpy()
-    keys = table.loc[~table.duplicated(list(WINDOW)), list(WINDOW)].reset_index(drop=True)
+    keys = table.iloc[np.unique(game, return_index=True)[1]][list(WINDOW)].reset_index(drop=True)
     worth = np.full((len(keys), 1 << len(modalities)), np.nan)
     worth[game, coalition] = table["value"].to_numpy(np.float64)
     present = np.zeros(len(keys), dtype=np.int64)

@@ -24,11 +24,13 @@ def read(page: str, names: Sequence[str], many: Collection[str] = ()) -> bool:
     whose values Streamlit has dropped, as another page was shown, get theirs back.
     """
     asked = {name: st.query_params[name][:LONGEST] for name in names if name in st.query_params}
-    linked = bool(asked) and asked != st.session_state.get(_written(page))
+    written = st.session_state.get(_written(page), {})
+    linked = bool(asked) and asked != written
+    values = asked or written
     for name in names:
         key = f"{page}_{name}"
-        if linked or (name in asked and key not in st.session_state):
-            text = asked.get(name, "")
+        if linked or (name in values and key not in st.session_state):
+            text = values.get(name, "")
             st.session_state[key] = next(csv.reader([text]), []) if name in many else text or None
     return linked
 

@@ -21,8 +21,6 @@ from eavdash.ui import allowing
 from eavdash.ui.cached_results import MISSING, Stamp, file_stamp
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
     from eavdash.data.preview import TrialPreview
     from eavdash.data.table import TrialTable
     from eavdash.data.video.playable import Playable
@@ -82,15 +80,6 @@ def unmeasured(path: str, config: StudyConfig, subjects: Sequence[str], root: Pa
     table, (found, _) = dataset(path), resolved(config)
     chosen = select(table, found, subjects, unchecked=table.subjects).frame
     return unmeasured(requests_of(table, found, chosen, found.modalities), cache_folder(root))
-
-
-@st.cache_data(ttl=600, max_entries=8, show_spinner="Detecting faces", show_time=True)
-def contact_sheet(path: str, subject: str, config: StudyConfig) -> Image:
-    """Return a picture with the faces of a subject's trials."""
-    from eavdash.data.video import contact_sheet
-
-    frame = dataset(path).frame
-    return contact_sheet.contact_sheet(contact_sheet.with_pictures(frame[frame["subject"] == subject]), config)
 
 
 def preview(row: Mapping[Any, Any], config: StudyConfig, part: int = 0) -> TrialPreview:

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from eavdash.store import checkpoints_root
-from eavdash.ui import widgets
+from eavdash.ui import address, widgets
 from eavdash.ui.data import add_dataset, added
 
 widgets.page_head("Add data", "Which recordings should be looked at and trained on? Nothing is copied or changed.")
@@ -12,6 +12,8 @@ root = checkpoints_root()
 if new := st.session_state.get(add_dataset.ADDED):
     added.show(*new)
 else:
+    address.read(add_dataset.PAGE, add_dataset.NAMES)
     add_dataset.form(root)
+    address.write(add_dataset.PAGE, add_dataset.NAMES)
 with st.expander("Remove a dataset from the list", key="data_add_removal"):
     add_dataset.removal_form(root)

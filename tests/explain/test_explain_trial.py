@@ -14,13 +14,11 @@ import pytest
 import torch
 from failing import fails
 from fake_study import make_study
-from recordings import FAST, LABELS, make_recordings
+from recordings import LABELS, make_recordings
 from safetensors.torch import load_file
+from trained import train
 
 from eavdash.config.choices import MODALITIES
-from eavdash.config.convert import with_epochs, with_settings
-from eavdash.config.presets import preset
-from eavdash.config.schema import Selection
 from eavdash.data.audio.front_ends import voice_hertz
 from eavdash.errors import IntegrityError, UsageError
 from eavdash.explain import compute, recordings
@@ -34,22 +32,8 @@ from eavdash.explain.truth import Truth
 from eavdash.models.packaged import voice_weights
 from eavdash.models.tensorfiles import read_tensors
 from eavdash.store import RunDir, StudyDir
-from eavdash.studies.write import prepare
-from eavdash.training.run import train_run
 
 WITHOUT_AUDIO = "1"  # a trial without audio
-
-
-def train(table: Path, name: str, root: Path, settings: tuple[str, ...] = ()) -> StudyDir:
-    """A study of one fold, trained in this process."""
-    config = with_epochs(with_settings(preset("quick"), (*FAST, "window=1", *settings)), 2)
-    plan = prepare(table, name, config, Selection(folds=(0,)), root)
-    for name in plan.runs:
-        run = plan.study.run(name)
-        run.transition("running")
-        assert train_run(run)
-        run.transition("done", checksums=run.seal())
-    return plan.study
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 import torch
 from recordings import LABELS, make_recordings
-from test_explain_trial import train, trials_tested_by
+from test_explain_trial import trials_tested_by
+from trained import train
 
 from eavdash.cli.main import main
 from eavdash.config.choices import MODALITIES

@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -274,3 +275,13 @@ def test_tasks_that_are_added_together_are_stored_as_dbos_stores_a_single_one(tm
         assert found["1 together"] == found["2 together"] == found["3 alone"]
     assert broker.states(list(found)) == dict.fromkeys(found, True)
     broker.close()
+
+
+def test_the_time_of_a_task_is_known_to_an_older_sqlite(tmp_path: Path) -> None:
+    engine = queue_database(tmp_path).engine()
+    with engine.begin() as connection:  # as DBOS's tables with Python 3.12 and newer
+        connection.exec_driver_sql("CREATE TABLE t (name, made INTEGER NOT NULL DEFAULT (unixepoch('subsec') * 1000))")
+        connection.exec_driver_sql("INSERT INTO t (name) VALUES ('a')")
+        (made,) = connection.exec_driver_sql("SELECT made FROM t").one()
+    engine.dispose()
+    assert made == pytest.approx(1000 * time.time(), abs=60_000)

@@ -74,4 +74,4 @@ def test_recall_by_class_is_a_mean_over_subjects_with_students_interval() -> Non
     row = found[found["label"] == "b"].iloc[0]
     assert (row["accuracy"], row["subjects"]) == (pytest.approx(mine.mean()), 3)
     assert row["low"] <= row["accuracy"] <= row["high"]
-    assert [t.name for t in figures.by_emotion(found, 1 / 3).data] == ["EEG"]
+    assert [t.name for t in figures.by_label(found, 1 / 3).data] == ["EEG"]

@@ -1,4 +1,4 @@
-"""What was typed into the launch form is still there after a reload of the browser tab."""
+"""What was typed into the forms of a study and of new data is still there after a reload of the browser tab."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from test_pages_data import fill_in, sounds
 __all__ = ["checkpoints", "sounds"]
 
 
-def reloaded(address: dict[str, list[str]]) -> AppTest:
-    """Open the launch page in a new session, as a reload does, with the parameters of an address."""
+def reloaded(address: dict[str, list[str]], page: str = "launch") -> AppTest:
+    """Open a page in a new session, as a reload does, with the parameters of an address."""
     app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
     app.run()
     for name, value in address.items():
         app.query_params[name] = value
-    app.switch_page(PAGES["launch"]).run()
+    app.switch_page(PAGES[page]).run()
     assert not app.exception
     return app
 
@@ -75,3 +75,14 @@ def test_an_address_may_say_anything(sounds: Path, checkpoints: Path, address: d
     assert app.multiselect(key="training_launch_stages").value == ["audio"]
     assert app.multiselect(key="training_launch_subjects").value == []
     assert not app.exception
+
+
+def test_a_reload_keeps_what_was_typed_about_new_data(checkpoints: Path) -> None:
+    app = open_page("add")
+    app.text_input(key="data_add_name").set_value("Pilot")
+    app.text_input(key="data_add_path").set_value("/data/pilot").run()
+    again = reloaded(dict(app.query_params), "add")
+    assert [again.text_input(key=f"data_add_{name}").value for name in ("name", "path")] == ["Pilot", "/data/pilot"]
+    again.switch_page(PAGES["home"]).run()
+    again.switch_page(PAGES["add"]).run()
+    assert again.text_input(key="data_add_name").value == "Pilot"

@@ -12,6 +12,7 @@ import pytest
 import streamlit as st
 from fake_health import empty_report, finding, make_report, with_odd_names
 from fake_study import make_study
+from streamlit.delta_generator import DeltaGenerator
 from streamlit.testing.v1 import AppTest
 from test_pages import ROOT, checkpoints, open_page, page_text
 
@@ -303,9 +304,13 @@ def test_the_contact_sheet_is_made_on_request_and_once(
     from PIL import Image
 
     asked: list[pd.DataFrame] = []
+    bars: list[str] = []
+    whole = DeltaGenerator.progress
+    monkeypatch.setattr(DeltaGenerator, "progress", lambda self, n, text: bars.append(text) or whole(self, n, text))
 
-    def sheet(rows: pd.DataFrame, config: object, limit: int = 60) -> Image.Image:
+    def sheet(rows: pd.DataFrame, config: object, report: Callable[[int, int], object]) -> Image.Image:
         asked.append(rows)
+        report(1, 2)
         return Image.new("RGB", (40, 30), "grey")
 
     monkeypatch.setattr("eavdash.data.video.contact_sheet.contact_sheet", sheet)
@@ -316,6 +321,8 @@ def test_the_contact_sheet_is_made_on_request_and_once(
     assert not app.exception
     assert [set(rows["subject"]) for rows in asked] == [{"2"}]
     assert len(app.image) == 1
+    assert bars == ["Looking for faces: 1 of 2 trials"]
+    assert app.query_params["sheet_subject"] == "2"
     app.run()
     assert len(asked) == 1
 
@@ -323,7 +330,7 @@ def test_the_contact_sheet_is_made_on_request_and_once(
 def test_a_contact_sheet_that_cannot_be_made_is_a_sentence(table: Path, scan, monkeypatch: pytest.MonkeyPatch) -> None:
     from eavdash.errors import DataError
 
-    def sheet(*arguments: object) -> None:
+    def sheet(*arguments: object, **options: object) -> None:
         raise DataError("faces: expected the package, found none; pip install it.")
 
     monkeypatch.setattr("eavdash.data.video.contact_sheet.contact_sheet", sheet)

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
 import pytest
 from fake_study import make_study
+from stored_pictures import add_representations
 from test_attention_page import started
 from test_heads import charts
 from test_pages import checkpoints, open_page, page_text
 
 from eavdash.report.figures import representations as figures
 from eavdash.results import representations, separation, tables
-from eavdash.results.representations import Representations
-from eavdash.store import StudyDir
 from eavdash.ui.explain import representations as widgets
 
 __all__ = ["checkpoints"]
@@ -24,28 +21,6 @@ __all__ = ["checkpoints"]
 @pytest.fixture(autouse=True)
 def few_permutations(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(separation, "PERMUTATIONS", 49)
-
-
-def add_representations(study: StudyDir, leave: int = 0) -> Representations:
-    """Store representations: in the runs' own spaces the labels are apart."""
-    trials = tables.trials(study)
-    table, spaces = representations.placed(representations.decisions(trials), trials, ways=("pca",))
-    files, models = {"": representations.save_table(study.decisions_file, table)}, {}
-    random = np.random.default_rng(0)
-    for run in representations.represented(study, trials)[leave:]:
-        rows = trials[trials["run"] == run.name]
-        codes = rows["label"].astype("category").cat.codes.to_numpy()
-        parts = []
-        for space in ("vision", "fusion"):
-            values = random.normal(size=(len(rows), 6)) + 9 * np.eye(6)[codes]
-            parts.append(rows[["subject", "trial"]].assign(space=space, values=list(values.astype(np.float32))))
-        table, found = representations.placed(pd.concat(parts), trials, run.name, ways=("pca",))
-        files[run.name] = representations.save_table(run.representations_file, table)
-        models |= representations.checksums(run)
-        spaces += found
-    made = Representations(spaces=tuple(spaces), files=files, models=models)
-    representations.save(study, made)
-    return made
 
 
 def test_nothing_yet_can_be_computed(checkpoints: Path, monkeypatch: pytest.MonkeyPatch) -> None:

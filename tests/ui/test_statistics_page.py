@@ -103,8 +103,9 @@ def test_a_clicked_cell_lists_its_trials_and_a_row_opens_one(checkpoints: Path) 
 def test_expressiveness_is_measured_by_a_task_and_then_shown(
     checkpoints: Path, background_tasks: list[tuple[str, ...]]
 ) -> None:
-    study = make_study(checkpoints)
+    study = make_study(checkpoints, classes=("left hand", "right hand", "rest"))
     app = at({"view": "why"})
+    assert "By label" in [head.value for head in app.subheader], "these classes are no emotions"
     assert "Not measured yet" in page_text(app)
     measures(study)
     app.run()

@@ -9,6 +9,7 @@ with the study's margin and smoothing.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -38,12 +39,14 @@ def with_pictures(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[rows["video"].map(lambda entry: bool(entry) and not is_feature_table(entry)).astype(bool)]
 
 
-def contact_sheet(rows: pd.DataFrame, config: StudyConfig, limit: int = 60) -> Image.Image:
+def contact_sheet(
+    rows: pd.DataFrame, config: StudyConfig, limit: int = 60, report: Callable[[int, int], object] | None = None
+) -> Image.Image:
     """Draw one tile per row of a trial table, in its order; of more than ``limit`` rows, that many, evenly spaced.
 
     The caption is the trial's number (after the subject's, if there are several subjects) and, with
     ``vision.crop=face``, the number of frames with a face out of those checked. A tile is grey if the trial has no
-    video or it cannot be read.
+    video or it cannot be read. ``report`` is told, before each tile, how many of how many are done.
 
     Raises:
         DataError: ``vision.crop`` is ``face`` and the detector's package is not installed.
@@ -56,6 +59,8 @@ def contact_sheet(rows: pd.DataFrame, config: StudyConfig, limit: int = 60) -> I
     draw = ImageDraw.Draw(sheet)
     several = chosen["subject"].nunique() > 1
     for n, (_, row) in enumerate(chosen.iterrows()):
+        if report is not None:
+            report(n, len(chosen))
         left, top = _GAP + n % columns * (TILE + _GAP), _GAP + n // columns * (TILE + CAPTION + _GAP)
         name = f"{row['subject']}/{row['trial']}" if several else str(row["trial"])
         picture, share = _tile(row, config.vision)

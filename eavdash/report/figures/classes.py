@@ -45,7 +45,7 @@ def reliability_diagram(found: Reliability, stage: str) -> go.Figure:
     return fig
 
 
-def by_emotion(table: pd.DataFrame, chance: float) -> go.Figure:
+def by_label(table: pd.DataFrame, chance: float) -> go.Figure:
     """Draw ``recall_by_class``: a group of bars per label, one per stage, with 95 % intervals over subjects."""
     fig = theme.figure(
         340, {"title": "Label", "type": "category"}, {"title": "Accuracy, %", "range": [0, 105]}, barmode="group"

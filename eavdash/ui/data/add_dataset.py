@@ -21,12 +21,14 @@ from eavdash.text import markdown, plural
 from eavdash.ui import actions, dataset, widgets
 from eavdash.ui.data import column_names
 from eavdash.ui.data.candidate import NO_FILE, PICTURE, TYPES, UPLOAD_LIMIT, Candidate, DatasetForm, check
+from eavdash.ui.draft import kept
 
 if TYPE_CHECKING:
     from eavdash.data.preview import TrialPreview
 
 PAGE = "data_add"
 ADDED = f"{PAGE}_added"  # name and path of the dataset that was added last, in the session's state
+NAMES = ("name", "path")  # of the widgets, also in the address
 SERVER, UPLOAD = "A path on the server", "Upload a trial table"
 PROBLEMS_SHOWN = 5
 
@@ -69,17 +71,17 @@ def has_input() -> bool:
 def _read_form() -> DatasetForm:
     """Show the form's fields and return their values."""
     left, right = st.columns(2)
-    name = left.text_input("Name", placeholder="Pilot in room 3", key=f"{PAGE}_name").strip()
-    source = right.radio("Recordings", (SERVER, UPLOAD), horizontal=True, key=f"{PAGE}_source")
+    name = (left.text_input("Name", placeholder="Pilot in room 3", **kept(PAGE, "name")) or "").strip()
+    source = right.radio("Recordings", (SERVER, UPLOAD), horizontal=True, **kept(PAGE, "source"))
     if source == SERVER:
         path = st.text_input(
             "Folder or trial table",
             placeholder="/data/EAV",
             help="A dataset folder at any level, or a table with the columns subject, trial, label and at least one "
             "of eeg, audio, video.",
-            key=f"{PAGE}_path",
+            **kept(PAGE, "path"),
         )
-        return DatasetForm(name, path=path.strip())
+        return DatasetForm(name, path=(path or "").strip())
     left, right = st.columns(2)
     # Only a new key clears this field.
     uploaded = left.file_uploader(
@@ -92,7 +94,7 @@ def _read_form() -> DatasetForm:
         "Base folder of its relative paths, on the server",
         placeholder="/data/pilot",
         help="Only for relative paths. The recordings themselves must be on the server.",
-        key=f"{PAGE}_base",
+        **kept(PAGE, "base"),
     )
     if uploaded is None:
         return DatasetForm(name, file=NO_FILE, base=base.strip())

@@ -12,10 +12,13 @@ import streamlit as st
 from eavdash.config.convert import recorded_config
 from eavdash.config.presets import preset
 from eavdash.data.formats.feature_columns import is_feature_table
-from eavdash.text import visible
-from eavdash.ui import cached_data, widgets
+from eavdash.text import plural, visible
+from eavdash.ui import address, widgets
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from eavdash.config.schema import StudyConfig
     from eavdash.data.table import TrialTable
 
 
@@ -29,6 +32,7 @@ def contact_sheet(path: str, table: TrialTable) -> None:
     if not with_video:
         return
     st.subheader("Faces", anchor=False)
+    address.valid(f"{PAGE}_sheet_subject", with_video, with_video[0])
     left, right = st.columns([3, 1], vertical_alignment="bottom")
     subject = left.selectbox("Subject", with_video, key=f"{PAGE}_sheet_subject", format_func=visible)
     right.button("Show the faces", key=f"{PAGE}_sheet_go", on_click=_ask_for_sheet, args=(path,), width="stretch")
@@ -38,11 +42,30 @@ def contact_sheet(path: str, table: TrialTable) -> None:
     study = widgets.current_study()
     with widgets.show_errors():
         config = recorded_config(study.study()) if study else preset("quick")
-        sheet = cached_data.contact_sheet(path, subject, config)
-    st.image(sheet)
+        st.image(_sheet(path, table, subject, config))
     st.caption(
         "One crop per trial, with the share of its frames in which a face was detected; grey: the video cannot be read."
     )
+
+
+def _sheet(path: str, table: TrialTable, subject: str, config: StudyConfig) -> Image:
+    """Return the contact sheet; the page shows how far it is, and another page ends the work."""
+    from eavdash.data.video.contact_sheet import contact_sheet, with_pictures
+
+    key, asked = f"{PAGE}_sheet_made", (path, subject, config)
+    made: tuple[object, Image] | None = st.session_state.get(key)
+    if made is None or made[0] != asked:
+        bar = st.progress(0.0, "Looking for faces")
+
+        def report(done: int, of: int) -> None:
+            bar.progress(done / of, f"Looking for faces: {done} of {plural(of, 'trial')}")
+
+        rows = table.frame[table.frame["subject"] == subject]
+        try:
+            made = st.session_state[key] = (asked, contact_sheet(with_pictures(rows), config, report=report))
+        finally:
+            bar.empty()
+    return made[1]
 
 
 def _ask_for_sheet(path: str) -> None:

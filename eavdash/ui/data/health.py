@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 PAGE = "data_health"
 #: Of the widgets, also in the address; ``MANY``: their values are lists.
-NAMES, MANY = ("severity", "recordings_modality", "recordings_subject", "folds_protocol"), ("severity",)
+NAMES = ("severity", "recordings_modality", "recordings_subject", "folds_protocol", "sheet_subject")
+MANY = ("severity",)
 PINNED = {"Subject": st.column_config.Column(pinned=True)}  # stays in view on a phone
 FINDINGS_SHOWN = 10  # shown as text; the table below has all of them
 

@@ -1,4 +1,4 @@
-"""Differences between modalities, on the page of statistics: by emotion, by expressiveness, trial by trial."""
+"""Differences between modalities, on the page of statistics: by label, by expressiveness, trial by trial."""
 
 from __future__ import annotations
 
@@ -13,23 +13,24 @@ from eavdash.store.documents import StudyDocument
 from eavdash.text import markdown
 from eavdash.ui import cached_statistics, choosing, tasks, widgets
 from eavdash.ui.draft import kept
+from eavdash.ui.explain.choose_trial import label_word
 from eavdash.ui.results import modalities
 
 PAGE = "results_statistics"
 _NOTE = (
     "Rank correlations (Spearman) between a measure of the recording and its modality being right. Over subjects: of "
     "their means, with a permutation p, not corrected for the number of measures. Within subjects: over each subject's "
-    "trials, then the mean over subjects with a 95 % bootstrap interval. A correlation is no cause: the emotions "
+    "trials, then the mean over subjects with a 95 % bootstrap interval. A correlation is no cause: the labels "
     "differ in both, so compare within a label too."
 )
 
 
 def show(study: StudyDir, document: StudyDocument) -> None:
-    """Show accuracy by emotion and modality, then expressiveness against it, then who was right alone."""
+    """Show accuracy by label and modality, then expressiveness against it, then who was right alone."""
     table = cached_statistics.recall_by_class(study)
-    st.subheader("By emotion", anchor=False)
+    st.subheader(f"By {label_word(document.classes)}", anchor=False)
     widgets.chart(
-        classes.by_emotion(table, 1 / max(1, len(document.classes))),
+        classes.by_label(table, 1 / max(1, len(document.classes))),
         f"{PAGE}_emotions",
         "Accuracy by label and stage, with 95 % intervals over subjects.",
     )
