@@ -100,7 +100,7 @@ lock: $(VENV)/.installed
 	$(COMPILE) requirements.txt -o requirements.lock
 	$(COMPILE) requirements-dev.txt -c requirements.lock -o requirements-dev.lock
 	for python in 3.12 3.13; do \
-	  $(BIN)/uv pip compile -q --universal --python-version $$python --only-binary :all: --no-header \
+	  $(BIN)/uv pip compile -q --universal --python-version $$python --only-binary :all: --no-binary baycomp --no-header \
 	    requirements-dev.txt -c requirements-dev.lock -o /dev/null || exit 1; done
 
 clean-demo:
