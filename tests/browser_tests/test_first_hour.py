@@ -185,7 +185,7 @@ def monitor(hour: Hour, tab: Tab, second: Page) -> None:
     second.goto(hour.app.link("monitor?study=first"))
     for each in (page, second):
         expect(each.get_by_text(re.compile(r"32 runs: .*(running|queued)")).first).to_be_visible(timeout=120 * SECOND)
-    cell = page.get_by_role("button", name=re.compile("^1, Audio,"))
+    cell = page.get_by_role("button", name=re.compile("^1.*, Audio,")).first
     cell.click()
     expect(page).to_have_url(re.compile("chosen=s01-audio"))
     tab.step("monitor")
