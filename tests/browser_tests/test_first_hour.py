@@ -166,13 +166,12 @@ def player(tab: Tab) -> None:
 
 
 def launch(tab: Tab) -> None:
-    """A study of one fold, with few epochs, goes from the form into the queue; the monitor opens."""
+    """A study of all folds, with few epochs, goes from the form into the queue; the monitor opens."""
     page = tab.page
     link(page, "Launch")
     fill(page, "Study name", "first")
-    fill(page, "Folds to run", "0")
     fill(page, "Epochs", "2")
-    expect(page.get_by_text(re.compile(r"8 runs")).first).to_be_visible()
+    expect(page.get_by_text(re.compile(r"32 runs")).first).to_be_visible()
     tab.step("launch", whole=True)
     tab.keeps()
     page.get_by_role("button", name="Queue this study").click()
@@ -185,15 +184,15 @@ def monitor(hour: Hour, tab: Tab, second: Page) -> None:
     page = tab.page
     second.goto(hour.app.link("monitor?study=first"))
     for each in (page, second):
-        expect(each.get_by_text(re.compile(r"8 runs: .*(running|queued)")).first).to_be_visible(timeout=120 * SECOND)
-    cell = page.get_by_role("button", name=re.compile("^1, Audio,"))
+        expect(each.get_by_text(re.compile(r"32 runs: .*(running|queued)")).first).to_be_visible(timeout=120 * SECOND)
+    cell = page.get_by_role("button", name=re.compile("^1.*, Audio,")).first
     cell.click()
     expect(page).to_have_url(re.compile("chosen=s01-audio"))
     tab.step("monitor")
     tab.keeps()
     expect(cell).to_have_attribute("aria-pressed", "true")
     cancel_all(page)
-    expect(second.get_by_text(re.compile(r"8 runs: .*cancelled")).first).to_be_visible(timeout=120 * SECOND)
+    expect(second.get_by_text(re.compile(r"32 runs: .*cancelled")).first).to_be_visible(timeout=120 * SECOND)
 
 
 def subjects(hour: Hour, tab: Tab) -> None:
