@@ -69,7 +69,7 @@ def main() -> None:
             least = list(joined.logits)[int(np.argmin(strengths))]
             fitted = baselines.temperatures(joined.logits, joined.masks, labels, validation)
             plain = {m: found.temperature for m, found in fitted.items()}
-            muted = opinion_temperatures(joined, labels, validation)
+            muted = opinion_temperatures(joined, labels, validation, mute=True)
             row, right = [], []
             for temperatures, grows in ((plain, True), (plain, False), (muted, False)):
                 opinions = {m: (x[test].double() / temperatures[m]).log_softmax(1) for m, x in joined.logits.items()}

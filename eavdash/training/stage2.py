@@ -142,7 +142,7 @@ def _fit(
             model.set_scaling(name, shift.float(), torch.where(scale > 0, scale, 1.0).float())
     if isinstance(model, TransformerFusion):
         known = rows_of(source.joined.index, "validation")
-        model.set_temperatures(opinion_temperatures(source.joined, source.labels, known))
+        model.set_temperatures(opinion_temperatures(source.joined, source.labels, known, mute=model.flat_absence))
     model.to(context.device)
     validation = rows_of(source.joined.index, "validation")
     began = {name: value.clone() for name, value in model.state_dict().items()}

@@ -54,8 +54,10 @@ def gain(before: Tensor, after: Tensor, labels: Tensor, trials: Sequence[str]) -
     return Gain(float(paired.mean()), float(paired.std(ddof=1) / math.sqrt(len(paired))))
 
 
-def opinion_temperatures(joined: FusionFeatures, labels: Tensor, validation: Sequence[int]) -> dict[str, float]:
-    """Return the temperature of each encoder's opinion: fitted, or :data:`MUTED` where it says nothing.
+def opinion_temperatures(
+    joined: FusionFeatures, labels: Tensor, validation: Sequence[int], *, mute: bool
+) -> dict[str, float]:
+    """Return the temperature of each encoder's opinion: fitted, or with ``mute`` :data:`MUTED` where it says nothing.
 
     It says nothing if its log-loss on at least :data:`TRIALS` validation trials is not by :data:`EVIDENCE` standard
     errors below that of equal probabilities.
@@ -67,7 +69,7 @@ def opinion_temperatures(joined: FusionFeatures, labels: Tensor, validation: Seq
         present = joined.present(name)
         rows = [row for row in validation if present[row]]
         trials = (joined.index["subject"] + "/" + joined.index["trial"]).iloc[rows].tolist()
-        if len(set(trials)) >= TRIALS:
+        if mute and len(set(trials)) >= TRIALS:
             opinion = joined.logits[name][rows] / calibration.temperature
             said = gain(torch.zeros_like(opinion), opinion, labels[rows], trials)
             if said.mean < EVIDENCE * said.error:

@@ -48,6 +48,7 @@ def test_an_opinion_without_evidence_is_muted_if_there_are_trials_to_tell(trials
     masks["eeg"][:trials] = False
     joined = FusionFeatures(index, {m: torch.zeros(2 * trials, 1, 2) for m in logits}, masks, logits)
     rows = range(2 * trials)
-    found = opinion_temperatures(joined, labels, rows)
+    found = opinion_temperatures(joined, labels, rows, mute=True)
     fitted = {m: each.temperature for m, each in temperatures(logits, masks, labels, rows).items()}
     assert found == fitted | ({"audio": MUTED} if muted else {})
+    assert opinion_temperatures(joined, labels, rows, mute=False) == fitted
