@@ -49,8 +49,8 @@ class FusionConfig:
     )
     mute_noise: bool = setting(
         False,
-        "transformer: an absent modality, and an encoder whose opinions validation trials show no evidence for, count as "
-        "saying nothing (training/start.py).",
+        "transformer: an absent modality, and an encoder whose opinions validation trials show no evidence for, count "
+        "as saying nothing (training/start.py).",
     )
     calibrate: bool = setting(False, "Divide the logits by a temperature fitted on validation windows.")
     joint_epochs: int = count_setting(
