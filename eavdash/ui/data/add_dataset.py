@@ -126,7 +126,7 @@ def _show_candidate(candidate: Candidate) -> None:
     vision, audio, eeg = st.columns(3)
     with vision:
         if candidate.picture is not None and preview.vision:
-            st.image(candidate.picture, width=PICTURE)
+            st.image(candidate.picture, width=PICTURE, alt=f"A frame of {first_trial}")
             st.caption(figures.video_summary(preview.vision))
         else:
             _show_table_or_missing("vision", preview)

@@ -42,7 +42,7 @@ def contact_sheet(path: str, table: TrialTable) -> None:
     study = widgets.current_study()
     with widgets.show_errors():
         config = recorded_config(study.study()) if study else preset("quick")
-        st.image(_sheet(path, table, subject, config))
+        st.image(_sheet(path, table, subject, config), alt=f"A face per trial of subject {visible(subject)}")
     st.caption(
         "One crop per trial, with the share of its frames in which a face was detected; grey: the video cannot be read."
     )
