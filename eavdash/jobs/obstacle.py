@@ -112,10 +112,20 @@ def _stopped_scheduler(root: Path) -> str:
         silent = now - beat.turned
         if silent <= LOOP_LOST:
             return ""
+    stopped = _is_stopped(beat.pid)
+    first = f"let it continue (kill -CONT {beat.pid}) or" if stopped else "wait, and if it stays so for minutes"
     return sentence(
         root,
         "a scheduler that responds",
-        f"none for {silent:.0f} s: its process {beat.pid} is stopped or busy",
-        f"let it continue (kill -CONT {beat.pid}) or end it (kill -9 {beat.pid}): running jobs are not affected, "
-        "and the next command starts a new one",
+        f"none for {silent:.0f} s: its process {beat.pid} is {'stopped' if stopped else 'busy, or the machine is'}",
+        f"{first} end it (kill -9 {beat.pid}): running jobs are not affected, and the next command starts a new one",
     )
+
+
+def _is_stopped(pid: int) -> bool:
+    """True if a signal or a debugger has stopped the process, so that it will not continue by itself."""
+    import psutil
+
+    with contextlib.suppress(psutil.Error):
+        return psutil.Process(pid).status() in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
+    return False

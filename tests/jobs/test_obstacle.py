@@ -64,7 +64,10 @@ def test_a_scheduler_whose_loop_hangs_counts_as_stopped(lab, monkeypatch):
     lab.until(file.exists)
     assert len(file.read_bytes()) == obstacle.LENGTH
     monkeypatch.setattr(obstacle, "LOOP_LOST", -1.0)
-    assert "a scheduler that responds" in obstacle.obstacle(lab.root)
+    sentence = obstacle.obstacle(lab.root)
+    assert "a scheduler that responds" in sentence
+    assert "busy, or the machine is; wait" in sentence
+    assert "kill -CONT" not in sentence
 
 
 def test_a_full_disk_is_the_reason_of_waiting_and_of_silent_runs(lab, monkeypatch):
