@@ -5,7 +5,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 DEMO_FLAGS ?=
 
-.PHONY: demo test test-slow test-pythons coverage postgres test-ray test-slurm lint site reference install lock browser clean-demo
+.PHONY: demo test test-slow test-pythons coverage postgres test-ray test-slurm lint site reference install lock browser shots \
+  clean-demo
 
 demo: $(VENV)/.installed
 	$(BIN)/eavdash demo $(DEMO_FLAGS)
@@ -84,6 +85,12 @@ browser: $(VENV)/.installed-dev
 	  $(BIN)/python -m playwright install chromium || \
 	  echo "no Chromium could be installed: the browser tests will be skipped"
 
+# Pictures of all pages and states of the studies in CHECKPOINTS, wide and narrow, light and dark, to look at.
+CHECKPOINTS ?= checkpoints
+SHOTS ?= build/shots
+shots: $(VENV)/.installed-dev browser
+	PYTHONPATH=. $(BIN)/python tests/helpers/shots.py $(CHECKPOINTS) $(SHOTS)
+
 # The exact releases that `make demo` and `make test` install, with checksums; they name no index. At the end the same
 # releases are resolved for newer versions of Python, which fails if one of them has no wheel there.
 COMPILE := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
@@ -93,7 +100,7 @@ lock: $(VENV)/.installed
 	$(COMPILE) requirements.txt -o requirements.lock
 	$(COMPILE) requirements-dev.txt -c requirements.lock -o requirements-dev.lock
 	for python in 3.12 3.13; do \
-	  $(BIN)/uv pip compile -q --universal --python-version $$python --only-binary :all: --no-header \
+	  $(BIN)/uv pip compile -q --universal --python-version $$python --only-binary :all: --no-binary baycomp --no-header \
 	    requirements-dev.txt -c requirements-dev.lock -o /dev/null || exit 1; done
 
 clean-demo:

@@ -20,7 +20,7 @@ from pathlib import Path
 import pandas as pd
 
 from eavdash.config.choices import COLUMN
-from eavdash.results.statistics import chance_line
+from eavdash.results.statistics import chance_line, wilson
 from eavdash.results.tables import BESIDE, predictions, score_table
 from eavdash.store import StudyDir, checkpoints_root, find_study
 
@@ -93,7 +93,15 @@ def summary(rows: pd.DataFrame) -> dict[str, float | int | str]:
     line = chance_line(int(every["n"]), len(labels), majority=float(labels.max()))
     percent = {k: round(100 * float(every[k]), 1) for k in ("accuracy", "balanced_accuracy", "macro_f1")}
     people = ", ".join(f"{100 * value:.0f}" for value in each)
-    return {**percent, "n": int(every["n"]), "chance_line": round(100 * line, 1), "subjects": people}
+    n = int(every["n"])
+    low, high = wilson(round(float(every["accuracy"]) * n), n)
+    return {
+        **percent,
+        "interval": f"{100 * low:.0f} to {100 * high:.0f}",
+        "n": n,
+        "chance_line": round(100 * line, 1),
+        "subjects": people,
+    }
 
 
 def markdown(table: pd.DataFrame) -> str:
@@ -106,6 +114,7 @@ def markdown(table: pd.DataFrame) -> str:
         "accuracy, %",
         "balanced, %",
         "macro-F1, %",
+        "95 % of accuracy",
         "n",
         "chance line, %",
     ]

@@ -120,6 +120,7 @@ def page(folder: Path, repeat: int) -> dict[str, float]:
 
     importlib.import_module("eavdash.ui.results.subjects_page")  # imports are not part of a script's time
     app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=600)
+    app.switch_page("pages/results/subjects.py")
     found: dict[str, float] = {}
 
     def run(name: str) -> float:
@@ -128,6 +129,7 @@ def page(folder: Path, repeat: int) -> dict[str, float]:
         found[f"{name}, s"] = round(time.perf_counter() - wall, 3)
         found[f"{name}, processor s"] = round(time.process_time() - cpu, 3)
         assert not app.exception, app.exception[0].stack_trace
+        assert app.title[0].value == "Accuracy per subject"
         return found[f"{name}, processor s"]
 
     run("page cold")

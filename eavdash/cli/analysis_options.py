@@ -26,6 +26,22 @@ _OPTIONS = {
 }
 
 
+def add_export(command: Callable[..., argparse.ArgumentParser], parents: Sequence[argparse.ArgumentParser]) -> None:
+    """Add ``export``."""
+    text = "Write the runs that have ended for MLflow or TensorBoard: settings, epochs, scores; again: what changed."
+    parser = command("export", text, *parents)
+    parser.add_argument("study")
+    parser.add_argument(
+        "--to", required=True, choices=("mlflow", "tensorboard"), help="each is an extra: pip install 'eavdash[mlflow]'"
+    )
+    parser.add_argument(
+        "--output", metavar="FOLDER", help="default: ./mlflow or ./tensorboard; it may have other studies"
+    )
+    parser.add_argument(
+        "--copy", action="store_true", help="copy the tables of predictions too (default: their paths and checksums)"
+    )
+
+
 def add_expressiveness(
     command: Callable[..., argparse.ArgumentParser], parents: Sequence[argparse.ArgumentParser]
 ) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 
 from eavdash import __version__
 from eavdash.cli.analysis_options import (
+    add_export,
     add_expressiveness,
     add_maps,
     add_report,
@@ -139,6 +140,7 @@ def parser() -> argparse.ArgumentParser:
     add_representations(command, (folder, as_json))
     add_expressiveness(command, (folder, as_json))
     add_report(command, (folder, as_json))
+    add_export(command, (folder, as_json))
     add_shapley(command("shapley", "Print what each modality adds to the decisions of the fusion.", folder, as_json))
     explain = command(
         "explain", "Explain decisions on test trials: write attributions and attention to files.", folder, as_json

@@ -47,6 +47,11 @@ class FusionConfig:
     match_reliability: bool = setting(
         True, "Train on features as reliable as those of unseen trials (training/reliability.py)."
     )
+    mute_noise: bool = setting(
+        False,
+        "transformer: an absent modality, and an encoder whose opinions validation trials show no evidence for, count "
+        "as saying nothing (training/start.py).",
+    )
     calibrate: bool = setting(False, "Divide the logits by a temperature fitted on validation windows.")
     joint_epochs: int = count_setting(
         0, "Epochs of joint fine-tuning of encoders and fusion afterwards; not in the paper.", at_least=0
@@ -153,7 +158,7 @@ class StudyConfig:
             bad_rules="all", montage="auto", gaps="refuse", marked_channels=True, reject_marked=True, tokens="pooled"
         )
     )
-    fusion: FusionConfig = field(default_factory=lambda: FusionConfig(kind="transformer"))  # docs/evaluation.md
+    fusion: FusionConfig = field(default_factory=lambda: FusionConfig(kind="transformer", mute_noise=True))
     train: TrainConfigs = field(default_factory=TrainConfigs)
 
     def __post_init__(self) -> None:

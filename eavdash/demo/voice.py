@@ -41,6 +41,7 @@ VOICES = {
 _CUE = {"melody": "pitch", "brightness": "formants"}
 #: First formants of five vowels (Hz), for a vocal tract of average length.
 VOWELS = ((730, 1090, 2440), (530, 1840, 2480), (300, 2250, 3000), (570, 840, 2410), (320, 870, 2240))
+HIGHEST = 3500  # Hz, the formant above these, which moves as they do
 LEVEL = 0.06  # root mean square of a syllable at 0 dB
 FLOOR = 0.0006  # room noise
 
@@ -77,7 +78,7 @@ def bands(speaker: Speaker) -> dict[str, list[float]]:
     tones = [style.pitch + side * (1 + style.melody) for style in VOICES.values() for side in (-1, 1)]
     low, high = (speaker.pitch * 2 ** (tone / 12) for tone in (min(tones), max(tones)))
     factors = [speaker.tract * style.formants for style in VOICES.values()]
-    formants = [frequency for vowel in VOWELS for frequency in vowel]
+    formants = [*(frequency for vowel in VOWELS for frequency in vowel), HIGHEST]
     return {
         "pitch": [round(low, 1), round(high, 1)],
         "formants": [round(min(formants) * min(factors), 1), round(max(formants) * max(factors), 1)],
@@ -162,7 +163,7 @@ def _synthesise(syllable: Syllable, speaker: Speaker, rng: np.random.Generator, 
     pole = np.exp(-2 * np.pi * 700 * 2 ** (1.2 * style.brightness) / rate)
     source = lfilter([1 - pole], [1, -pole], source)
     factor = speaker.tract * style.formants
-    formants = [*(f * factor for f in VOWELS[syllable.vowel]), 3500 * factor]
+    formants = [*(f * factor for f in VOWELS[syllable.vowel]), HIGHEST * factor]
     sections = [_resonance(f, 60 + 0.05 * f, rate) for f in formants if f < 0.45 * rate]
     sound = sosfilt(np.array(sections), source)
     attack, release = np.clip(along / 0.18, 0, 1), np.clip((1 - along) / 0.3, 0, 1)

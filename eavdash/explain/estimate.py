@@ -2,8 +2,8 @@
 
 In: a run and a method. Out: seconds per map with what they are based on: the last maps of the run, else of other runs
 of the study, else of other studies with the same encoders; else a rule, from how long the encoders' training took for
-each window, and from how many passes through the model a map and its checks take. Needs neither torch nor the
-recordings.
+each window, and from how many passes through the encoders the method's map and its checks take. Needs neither torch
+nor the recordings.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from eavdash.config.choices import MODALITIES
 from eavdash.config.convert import recorded_config, to_dict
 from eavdash.errors import EavdashError, IntegrityError
-from eavdash.explain.method_registry import METHODS
+from eavdash.explain.method_registry import FORWARDS, METHODS
 from eavdash.explain.records import ExplanationDocument
 from eavdash.store import RunDir, StudyDir, studies
 from eavdash.store.record import read_record
@@ -25,10 +25,11 @@ from eavdash.text import plural
 
 #: Newest maps whose median time counts, and files that are read to find them.
 LAST, READ = 5, 20
-#: Passes of one window forwards and backwards that a map takes: the usual number of points, halved parts included.
-PASSES = 100
-#: The same for the checks of a window: maps of noisy copies, and passes forwards, three of which take as long.
-CHECK_PASSES = 120
+#: Passes forwards of a window for its checks besides maps of noisy copies: curves, and for signed maps sets of cells.
+CURVES, SETS = 120, 96
+NOISY = 2  # noisy copies of a window, whose maps are made again
+CHECKED = 2  # windows of a trial that are checked, at most
+CHANNELS = 30  # electrodes, where a run does not name them
 #: Seconds for starting, reading the weights and the recordings.
 START = 8.0
 
@@ -54,7 +55,7 @@ def estimate(study: StudyDir, run: RunDir, method: str, *, receipts: bool = True
     for runs, whose in _alike(study, run, stage):
         if taken := _last(runs, method, receipts):
             return MapEstimate(statistics.median(taken), f"the last {plural(len(taken), 'such map')} of {whose}")
-    return _rule(study, run, receipts, device)
+    return _rule(study, run, method, receipts, device)
 
 
 def _alike(study: StudyDir, run: RunDir, stage: str) -> Iterator[tuple[Iterable[RunDir], str]]:
@@ -104,18 +105,32 @@ def _changed(file: Path) -> float:
     return 0.0
 
 
-def _rule(study: StudyDir, run: RunDir, receipts: bool, device: str) -> MapEstimate:
+def _rule(study: StudyDir, run: RunDir, method: str, receipts: bool, device: str) -> MapEstimate:
     """Return the estimate from the training of the run's encoders."""
     info = run.config()
     encoders = [run] if info.stage != "fusion" else [study.run(info.parents[m]) for m in info.input.modalities]
     each = [_seconds_per_window(encoder, device) for encoder in encoders]
-    known = [seconds for seconds in each if seconds is not None]
-    if len(known) < len(each) or not known:
+    if not each or any(seconds is None for seconds in each):
         return MapEstimate()
-    passes = PASSES + (CHECK_PASSES if receipts else 0)
-    return MapEstimate(
-        START + _windows(run) * passes * sum(known), "how long training takes for each window (no such map is stored)"
+    windows = _windows(run)
+    taken = sum(
+        seconds * _passes(encoder, method, windows, receipts)
+        for seconds, encoder in zip(each, encoders, strict=True)
+        if seconds is not None
     )
+    return MapEstimate(START + taken, "how long training takes for each window (no such map is stored)")
+
+
+def _passes(encoder: RunDir, method: str, windows: float, receipts: bool) -> float:
+    """Return the passes of windows through an encoder, forwards and backwards, that a trial's map takes."""
+    info, kind = encoder.config(), METHODS[method]
+    config = recorded_config(info)
+    size = config.window * config.vision.frames_per_second, len(info.input.channels or ()) or CHANNELS
+    passes = windows * kind.cost(info.stage, *size)
+    if receipts:
+        forwards = CURVES + (SETS if kind.signed else 0)
+        passes += min(windows, CHECKED) * (forwards / FORWARDS + NOISY * kind.cost(info.stage, *size, again=True))
+    return passes
 
 
 def _seconds_per_window(encoder: RunDir, device: str) -> float | None:

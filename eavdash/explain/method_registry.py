@@ -17,6 +17,11 @@ from eavdash.config.convert import recorded_config
 if TYPE_CHECKING:
     from eavdash.store import RunDir
 
+#: Passes forwards that take as long as one forwards and backwards.
+FORWARDS = 3
+#: The most parts that occlusion replaces in a window, each with a pass forwards of that modality's encoder: patches of
+#: groups of frames, patches of the spectrogram, and segments and bands of each electrode.
+_FRAMES, _PATCHES, _SPECTROGRAM, _ELECTRODE = 10, 64, 160, 15
 NONE = "none"  # the baseline of methods without any
 SHARE = "share of attention"  # the unit of methods that show attention
 
@@ -27,7 +32,9 @@ class MethodKind:
 
     ``baselines``: those that it can start from, the default first. ``attribution``: False for maps of attention, which
     do not say what supports a class. ``complete``: the map sums to the output minus that at the baseline. ``reads``:
-    by modality the beginnings of the names of the encoders that it can read; empty: any encoder.
+    by modality the beginnings of the names of the encoders that it can read; empty: any encoder. ``passes``: of a
+    window through the encoders, forwards and backwards, that a map usually takes, and ``again`` one that is only
+    compared (a check's); None: as many as there are parts to replace.
     """
 
     name: str
@@ -40,6 +47,19 @@ class MethodKind:
     complete: bool = False
     stages: tuple[str, ...] = STAGES
     reads: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    passes: float | None = None
+    again: float | None = None
+
+    def cost(self, modality: str, frames: float, channels: int, *, again: bool = False) -> float:
+        """Return the passes of a map through a modality's encoder, of windows with so many ``frames`` or ``channels``.
+
+        ``again``: of a map that is only compared.
+        """
+        passes = self.again if again else self.passes
+        if passes is not None:
+            return passes
+        parts = {"vision": min(frames, _FRAMES) * _PATCHES, "audio": _SPECTROGRAM, "eeg": channels * _ELECTRODE}
+        return parts[modality] / FORWARDS
 
     @property
     def function(self) -> Callable[[Any], Any]:
@@ -91,21 +111,27 @@ METHODS: dict[str, MethodKind] = {
             source="Sundararajan et al. 2017",
             baselines=("mean",),
             complete=True,
+            passes=100,  # 32 points, and halved parts of the way where the sum needs them
+            again=16,
         ),
         MethodKind(
             name="expected_gradients",
             label="Expected gradients",
-            help="The same from windows that the run was trained on, averaged; no single baseline turns the question.",
+            help="How much each value moved the output on straight ways from training windows, averaged over them.",
             source="Erion et al. 2021",
             baselines=("mixed", "training"),
             complete=True,
+            passes=100,  # 4 points on each of 12 ways, and halved parts
+            again=24,
         ),
         MethodKind(
             name="gradient_shap",
             label="GradientSHAP",
-            help="The same at random points of those ways: an estimate, whose sum is right on average only.",
+            help="Expected gradients at random points of those ways: an estimate, whose sum is right on average only.",
             source="Lundberg & Lee 2017",
             baselines=("mixed", "training"),
+            passes=96,  # 8 random points on each of 12 ways
+            again=48,
         ),
         MethodKind(
             name="saliency",
@@ -113,6 +139,8 @@ METHODS: dict[str, MethodKind] = {
             help="How steeply the output changes with each value, up or down: sensitivity, not evidence for a class.",
             source="Simonyan et al. 2014",
             signed=False,
+            passes=1,
+            again=1,
         ),
         MethodKind(
             name="occlusion",
@@ -133,6 +161,7 @@ METHODS: dict[str, MethodKind] = {
             signed=False,
             stages=("vision", "audio", "fusion"),
             reads={"vision": ("vit", "timm:vit_", "timm:deit"), "audio": ("ast",)},
+            passes=1 / FORWARDS,
         ),
         MethodKind(
             name="electrode_attention",
@@ -143,6 +172,7 @@ METHODS: dict[str, MethodKind] = {
             signed=False,
             stages=("eeg", "fusion"),
             reads={"eeg": ("eegformer",)},
+            passes=1 / FORWARDS,
         ),
     )
 }

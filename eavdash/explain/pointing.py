@@ -4,8 +4,9 @@ In: maps with their axes (numpy arrays), and what was planted (:mod:`eavdash.exp
 value of a map lies at a planted place, time or frequency, beside chance: the share of the map that would be a hit.
 
 The highest *signed* value counts: evidence for the explained class, never made absolute. Electrodes are summed over
-time, electrode x time over :data:`SECONDS`, electrode x frequency over :data:`HERTZ`, and spectrograms over
-:data:`SYLLABLE` x :data:`BANDS`; pictures are taken as they are. A cell is a hit if its centre is.
+time, electrode x time over :data:`SECONDS`, electrode x frequency over :data:`HERTZ`, bands of sound over time, and
+spectrograms over :data:`SYLLABLE` x :data:`BANDS`; pictures are taken as they are. A cell is a hit if its centre is;
+bands of sound are as wide as the spectrogram shows them (:data:`LEAKAGE`), as a tone is seen beside its frequency too.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from eavdash.config.choices import MODALITIES
+from eavdash.data.audio.reading import FRAME_LENGTH
 from eavdash.explain.truth import Planted
 from eavdash.results.statistics import wilson
 
@@ -24,6 +26,8 @@ SECONDS = 1.0  # of a cell of electrode x time
 HERTZ = 4.0  # of a cell of electrode x frequency, about the width of the narrowest planted band
 SYLLABLE = 0.2  # seconds of a cell of a spectrogram
 BANDS = 4  # neighbouring mel bands of a cell of a spectrogram
+#: How far beyond a band of sound, in Hz, a spectrogram of :data:`FRAME_LENGTH` shows it: half its window's main lobe.
+LEAKAGE = 2000 / FRAME_LENGTH
 COLUMNS = ("modality", "measure", "hits", "n", "share", "low", "high", "chance", "control", "noise_hits", "noise_n")
 
 
@@ -178,7 +182,8 @@ def _audio(values: np.ndarray, axes: Axes, planted: Planted) -> Iterator[_Measur
     centres = np.add.reduceat(axes.frequencies, first) / np.diff([*first, len(axes.frequencies)])
     for cue, band in planted.where.items():
         if band is not None:
-            heard = (centres >= band[0]) & (centres <= band[1])
+            heard = (centres >= band[0] - LEAKAGE) & (centres <= band[1] + LEAKAGE)
+            yield f"{cue} band", np.where(np.isfinite(cells), cells, 0).sum(axis=0), heard
             yield f"{cue} band and time", cells, during[:, None] & heard
 
 

@@ -158,6 +158,12 @@ class TrialSession:
                 found = f"--{change.option} {change.argument}"
                 remedy = "change one of those, or choose another stage"
                 raise UsageError.at(self.run.name, expected=f"changes of {used}", found=found, remedy=remedy)
+            if isinstance(change, Swap) and (change.trial, change.subject or self.subject) == (
+                self.trial,
+                self.subject,
+            ):
+                found, remedy = f"--{change.option} {change.argument}", "choose another trial"
+                raise UsageError.at(self._where, expected="a swap with another trial", found=found, remedy=remedy)
             if change.modality not in self.encoder.sets and not isinstance(change, Swap):
                 expected = f"a recording of {name} to change"
                 raise UsageError.at(self._where, expected=expected, found="none", remedy="swap in another trial's")

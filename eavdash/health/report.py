@@ -15,8 +15,7 @@ from typing import Any
 import pandas as pd
 
 from eavdash.data.eeg.bad import KINDS
-from eavdash.errors import UsageError
-from eavdash.store.atomic import write_atomic
+from eavdash.store.outputs import output_folder, write_output
 from eavdash.text import csv_for_people, printable
 
 SEVERITIES = ("error", "warning", "info")
@@ -138,18 +137,6 @@ class HealthReport:
         }
 
 
-def make_folder(folder: str | Path) -> Path:
-    """Make the folder if it does not exist.
-
-    Raises:
-        UsageError: it cannot be made.
-    """
-    folder = Path(folder)
-    with UsageError.from_os(folder, expected="a folder to write to", remedy="choose another folder"):
-        folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
 def write_csv(report: HealthReport, folder: str | Path) -> list[Path]:
     """Write subjects, labels, findings, modalities, outlook and recordings, each as a .csv, into ``folder``.
 
@@ -159,7 +146,7 @@ def write_csv(report: HealthReport, folder: str | Path) -> list[Path]:
         UsageError: the folder cannot be made.
         TrainingError: a file cannot be written.
     """
-    folder = make_folder(folder)
+    folder = output_folder(folder)
     columns = list(Finding.__dataclass_fields__)
     frames = {
         "subjects": report.table,
@@ -175,7 +162,7 @@ def write_csv(report: HealthReport, folder: str | Path) -> list[Path]:
             continue
         content = csv_for_people(frame).encode("utf-8", "surrogateescape")
         path = folder / f"{name}.csv"
-        write_atomic(path, methodcaller("write", content))
+        write_output(path, methodcaller("write", content))
         written.append(path)
     return written
 

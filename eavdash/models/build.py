@@ -115,6 +115,8 @@ def fusion_spec(config: StudyConfig, classes: int, dims: Mapping[str, int], kind
         kwargs["heads"] = fusion.heads
     if kind in ("attention", "transformer"):
         kwargs["depth"] = fusion.depth
+    if kind == "transformer" and fusion.mute_noise:
+        kwargs["flat_absence"] = True
     if kind == "attention":
         del kwargs["classes"]  # it averages the encoders' probabilities, for any number of classes
     if fusion.calibrate:

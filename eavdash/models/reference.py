@@ -45,7 +45,9 @@ def _accuracies(evaluation: str, modality: str, name: str) -> Iterator[str]:
         found = entry_of(modality, row["model"])
         if found is not None and found.name == name:
             which = f"{row['model']}, " if row["model"] != name else ""
-            yield f"{which}{row['data']}, {row['protocol']}: {row['accuracy, %']} (n = {row['n']})"
+            scaling = row.get("scaling by person", "off")
+            how = f", {scaling}" if scaling != "off" else ""
+            yield f"{which}{row['data']}, {row['protocol']}{how}: {row['accuracy, %']} (n = {row['n']})"
 
 
 def _measured(evaluation: str) -> Iterator[dict[str, str]]:

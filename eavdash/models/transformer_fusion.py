@@ -31,6 +31,10 @@ class TransformerFusion(TokenAttention):
     learns what features say beyond opinions, such as a label that only two modalities together tell. With every
     modality absent the output does not depend on the window.
 
+    With ``flat_absence`` an absent modality counts like an opinion that says nothing: the others' weights, which would
+    otherwise grow, are multiplied by the share of modalities that are present. So adding an opinion that says nothing
+    changes nothing, and its Shapley value is zero.
+
     A modality's share is that of its encoder's opinion in the weighted sum of this window: per head, attention times
     the size of the opinion (root mean square of its centred, calibrated logits), divided by its sum over the
     modalities. So an encoder that guesses has a small share although the attention to its tokens hardly leaves 1/m
@@ -50,8 +54,10 @@ class TransformerFusion(TokenAttention):
         dropout: float = 0.2,
         modality_dropout: float = 0.2,
         calibrated: bool = False,
+        flat_absence: bool = False,
     ) -> None:
         super().__init__(dims, width, heads, depth, dropout, modality_dropout, calibrated, shared=True)
+        self.flat_absence = flat_absence
         self.value = nn.Linear(width, width)
         self.head = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Dropout(dropout), nn.Linear(width, classes))
         for parameter in self.head[-1].parameters():
@@ -73,6 +79,8 @@ class TransformerFusion(TokenAttention):
         temperatures = self.get_buffer("temperatures")
         given = self.opinions(encoder_logits, attended.shares.mean(dim=1))
         weighted = torch.stack([share * (x / temperatures[i]).log_softmax(dim=1) for i, share, x in given]).sum(dim=0)
+        if self.flat_absence:
+            weighted = weighted * (attended.shares.sum(dim=1) > 0).to(weighted.dtype).mean(dim=1, keepdim=True)
         logits = (self.gain * weighted + self.head(gathered)) / self.get_buffer("temperature")
         sizes = torch.zeros_like(attended.shares[:, 0])  # (B, M)
         for i, _, x in given:

@@ -44,5 +44,16 @@ def data(figure: go.Figure, about: Mapping[str, object]) -> pd.DataFrame:
     return found.dropna(axis=1, how="all").assign(**dict(about))  # type: ignore[arg-type]  # single values
 
 
+def for_people(figure: go.Figure) -> pd.DataFrame:
+    """Return the same table with the axes' titles as the names of its columns."""
+    found = data(figure, {}).rename(columns={"trace": "series"})
+    if "series" in found and found["series"].eq("").all():
+        found = found.drop(columns="series")
+    titles = {name: plain_text(figure.layout[f"{name}axis"].title.text or "") for name in "xy"}
+    if titles["x"] == titles["y"]:
+        titles = {name: f"{title} ({name})" if title else "" for name, title in titles.items()}
+    return found.rename(columns={name: title for name, title in titles.items() if title}).round(4)
+
+
 def _cell(value: Any) -> Any:
     return plain_text(value) if isinstance(value, str) else (value.item() if hasattr(value, "item") else value)

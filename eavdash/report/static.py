@@ -1,9 +1,9 @@
-"""Figures as pictures (PNG, SVG) without a browser or a network: Plotly's bars, lines, points and maps by Matplotlib.
+"""Figures as pictures (PNG, SVG, PDF) without a browser or a network: Plotly's figures drawn by Matplotlib.
 
 In: a figure of :mod:`eavdash.report.figures`, its texts escaped, and what is to be burnt into its picture. Out: bytes.
 Bars, scatter and heat maps are drawn, on one pair of axes or several; that is all that these figures consist of.
 Positions, error bars, colours, categories and reference lines are those of the figure; hover texts are not in a
-picture.
+picture. Margins are measured, so that no label is cut off.
 """
 
 from __future__ import annotations
@@ -13,53 +13,66 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import plotly.graph_objects as go
 
-from eavdash.report import theme
+from eavdash.report import static_marks, theme
 from eavdash.report.figures.plain import plain_text
+from eavdash.report.picture_fonts import styled
+from eavdash.report.static_marks import DASHES, Places
 
-_MARKERS = {"circle": "o", "diamond": "D", "diamond-open": "D", "x-thin-open": "x", "line-ew": "_", "line-ew-open": "_"}
-_DASHES = {"dash": "--", "dot": ":", "solid": "-"}
-_DPI = 130
+#: Millimetres of a journal's one and two columns.
+COLUMNS = {"one column": 89, "two columns": 183}
+_DPI, _PAPER_DPI = 130, 600
 _PIXELS = 100  # of a Plotly figure to the inch
 _WIDTH = 11.0  # inches
+_INCH = 25.4  # millimetres
+_PAD = 0.06  # inches around everything
+_METADATA = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
 
 
-def picture(figure: go.Figure, form: str, title: str = "", caption: str = "", stamp: str = "") -> bytes:
-    """Return a figure as ``png`` or ``svg``, with its title, a caption below, and a stamp across it.
+def picture(
+    figure: go.Figure, form: str, title: str = "", caption: str = "", stamp: str = "", column: int = 0
+) -> bytes:
+    """Return a figure as ``png``, ``svg`` or ``pdf``, with its title, a caption below, and a stamp across it.
 
-    The stamp marks simulated recordings and maps that are not to be believed.
+    The stamp marks simulated recordings and maps that are not to be believed. ``column``: the width in millimetres, for
+    a paper, whose text has title and caption; 0: a wide picture that stands alone.
     """
-    from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    lines = textwrap.wrap(caption, 195)
-    height = max(2.6, (figure.layout.height or 400) / _PIXELS) + 0.75 + 0.18 * len(lines)
+    lines = [] if column else textwrap.wrap(caption, 195)
+    width = column / _INCH if column else _WIDTH
+    below = 0.1 + 0.18 * len(lines) if lines else _PAD
+    above = _PAD if column else 0.7
+    tall = (figure.layout.height or 400) / _PIXELS
+    height = max(1.9, 0.62 * tall) if column else max(2.6, tall) + above + below
     # A fixed salt makes the same figure the same file; texts stay texts, which can be read and found.
-    style: Any = {"svg.hashsalt": "eavdash", "svg.fonttype": "none", "font.size": 8, "text.parse_math": False}
-    with rc_context(style):
-        fig = Figure(figsize=(_WIDTH, height), dpi=_DPI)
+    style: Any = {"svg.hashsalt": "eavdash", "svg.fonttype": "none", "pdf.fonttype": 42, "text.parse_math": False}
+    style |= {"font.size": 6.5 if column else 8, "lines.linewidth": 1.0, "axes.linewidth": 0.6}
+    dpi = _PAPER_DPI if column else _DPI
+    with styled(style):
+        fig = Figure(figsize=(width, height), dpi=dpi)
         FigureCanvasAgg(fig)
-        bottom, top = (0.75 + 0.18 * len(lines)) / height, 1 - 0.7 / height
-        grid = _axes_pairs(figure)
-        for names in grid:
-            _draw(fig, figure, names, (0.08, bottom, 0.9, top - bottom))
-        _legend(fig, 1 - 0.32 / height)
-        fig.text(0.01, 1 - 0.12 / height, title, va="top", fontsize=11, fontweight="bold", color="#222222")
-        fig.text(0.01, 0.06 / height, "\n".join(lines), va="bottom", fontsize=7, color="#444444")
+        pairs = _axes_pairs(figure)
+        drawn = [(_draw(fig, figure, (x, y)), figure.layout[x], figure.layout[y]) for x, y in pairs]
+        for place, (axes, _, _) in enumerate(drawn):  # axes that several panels share are named once
+            if pairs[place][1] in {y for _, y in pairs[:place]}:
+                axes.tick_params(axis="y", labelleft=False)
+        shown = figure.layout.showlegend is not False
+        legend = shown and _legend(fig, 1 - (0.05 if column else 0.32) / height, 6 if column else 7)
+        if legend:
+            above = max(above, height - legend.get_window_extent().y0 / dpi + _PAD)
+        _fit(fig, drawn, (_PAD, below, width - _PAD, height - above))
+        if not column:
+            fig.text(0.01, 1 - 0.12 / height, title, va="top", fontsize=11, fontweight="bold", color="#222222")
+            fig.text(0.01, 0.06 / height, "\n".join(lines), va="bottom", fontsize=7, color="#444444")
         if stamp:
-            across: dict[str, Any] = {
-                "ha": "center",
-                "va": "center",
-                "rotation": 18,
-                "fontsize": 34,
-                "fontweight": "bold",
-            }
-            fig.text(0.52, (bottom + top) / 2, stamp, color="#888888", alpha=0.28, zorder=100, **across)
+            across: dict[str, Any] = {"ha": "center", "va": "center", "rotation": 18, "fontweight": "bold"}
+            across |= {"fontsize": 3.1 * width, "color": "#888888", "alpha": 0.28, "zorder": 100}
+            fig.text(0.52, (below + height - above) / 2 / height, stamp, **across)
         buffer = io.BytesIO()
-        fig.savefig(buffer, format=form, facecolor="white", metadata={"Date": None} if form == "svg" else None)
+        fig.savefig(buffer, format=form, facecolor="white", metadata=_METADATA.get(form))
     return buffer.getvalue()
 
 
@@ -72,160 +85,85 @@ def _pair(trace: Any) -> tuple[str, str]:
     return f"xaxis{(trace.xaxis or 'x')[1:]}", f"yaxis{(trace.yaxis or 'y')[1:]}"
 
 
-def _draw(fig: Any, figure: go.Figure, names: tuple[str, str], box: tuple[float, float, float, float]) -> None:
-    """Draw the traces of one pair of axes, in its part of the box (left, bottom, width, height)."""
+def _fit(fig: Any, drawn: Sequence[tuple[Any, Any, Any]], room: tuple[float, float, float, float]) -> None:
+    """Place all axes so that they fill the room (left, bottom, right, top; inches) with their labels."""
+    size = fig.get_size_inches()
+    left, bottom, right, top = room[0] / size[0], room[1] / size[1], room[2] / size[0], room[3] / size[1]
+    box = [left, bottom, right, top]
+    for _ in range(3):  # ticks can change with the room that there is
+        for axes, x, y in drawn:
+            (x0, x1), (y0, y1) = (tuple(axis.domain or (0, 1)) for axis in (x, y))
+            w, h = max(box[2] - box[0], 0.05), max(box[3] - box[1], 0.05)
+            axes.set_position((box[0] + x0 * w, box[1] + y0 * h, (x1 - x0) * w, (y1 - y0) * h))
+        fig.canvas.draw()
+        around = [axes.get_tightbbox().transformed(fig.transFigure.inverted()) for axes, _, _ in drawn]
+        box[0] += left - min(b.x0 for b in around)
+        box[1] += bottom - min(b.y0 for b in around)
+        box[2] += right - max(b.x1 for b in around)
+        box[3] += top - max(b.y1 for b in around)
+
+
+def _draw(fig: Any, figure: go.Figure, names: tuple[str, str]) -> Any:
+    """Draw the traces of one pair of axes and return Matplotlib's axes."""
     x, y = (figure.layout[name] for name in names)
-    (x0, x1), (y0, y1) = (tuple(axis.domain or (0, 1)) for axis in (x, y))
-    left, bottom, width, height = box
-    axes = fig.add_axes((left + x0 * width, bottom + y0 * height, (x1 - x0) * width, (y1 - y0) * height))
-    places = [_Places(axis) for axis in (x, y)]
+    axes = fig.add_axes((0.1, 0.1, 0.8, 0.8), label="".join(names))
+    places = [Places(axis) for axis in (x, y)]
     mine = [trace for trace in figure.data if hasattr(trace, "xaxis") and _pair(trace) == names]
     for trace in mine:
         for place, values in zip(places, (trace.x, trace.y), strict=True):
             place.learn(values)
-    _bars(axes, figure, [t for t in mine if isinstance(t, go.Bar)], places)
+    static_marks.bars(axes, figure, [t for t in mine if isinstance(t, go.Bar)], places)
     for trace in mine:
         if isinstance(trace, go.Scatter):
-            _scatter(axes, trace, places)
+            static_marks.scatter(axes, trace, places)
         elif isinstance(trace, go.Heatmap):
-            _heatmap(axes, trace, places)
-    for shape in figure.layout.shapes:
-        if ((shape.xref or "x"), (shape.yref or "y")) == tuple(name[0] + name[5:] for name in names):
-            dash = _DASHES.get(shape.line.dash or "solid", "-")
-            ends = places[0].of([shape.x0, shape.x1]), places[1].of([shape.y0, shape.y1])
-            axes.plot(*ends, dash, color=shape.line.color or theme.GREY, linewidth=1)
+            static_marks.heatmap(axes, trace, places)
     _finish(axes, (x, y), places)
+    own = (f"x{names[0][5:]}", f"y{names[1][5:]}")
+    for shape in figure.layout.shapes:
+        if shape.type == "line" and _refers(shape, own):
+            dash = DASHES.get(shape.line.dash or "solid", "-")
+            ends = _ends(places[0], shape.xref, shape.x0, shape.x1), _ends(places[1], shape.yref, shape.y0, shape.y1)
+            axes.plot(*ends, dash, color=shape.line.color or theme.GREY, linewidth=1, transform=_transform(axes, shape))
+    for note in figure.layout.annotations:
+        if _refers(note, own) or (own == ("x", "y") and "paper" in (note.xref, note.yref)):
+            at = [
+                _ends(place, ref, v)[0]
+                for place, ref, v in zip(places, (note.xref, note.yref), (note.x, note.y), strict=True)
+            ]
+            where: dict[str, Any] = {"ha": note.xanchor or "center", "va": note.yanchor or "center"}
+            where["va"] = {"middle": "center"}.get(where["va"], where["va"])
+            where |= {"rotation": -float(note.textangle or 0), "fontsize": 6, "color": "#444444"}
+            axes.text(*at, plain_text(note.text or ""), transform=_transform(axes, note), **where)
+    return axes
 
 
-class _Places:
-    """Numbers of the values of one axis: themselves, or the places of categories."""
-
-    def __init__(self, axis: Any) -> None:
-        self.categories: list[str] = [str(v) for v in axis.categoryarray or ()]
-        self.text = axis.type == "category" or bool(self.categories)
-        if axis.categoryarray is not None and axis.categoryorder != "array":
-            self.categories = []
-
-    def learn(self, values: Any) -> None:
-        """Add the categories among values."""
-        found = [] if values is None else list(values)
-        if any(isinstance(v, str) for v in found):
-            self.text = True
-        if self.text:
-            known = set(self.categories)
-            self.categories += [v for v in dict.fromkeys(map(str, found)) if v not in known]
-
-    def of(self, values: Any) -> np.ndarray:
-        """Return the numbers of values."""
-        found = [] if values is None else list(values)
-        if not self.text:
-            return np.array([np.nan if v is None else float(v) for v in found])
-        at = {name: float(place) for place, name in enumerate(self.categories)}
-        return np.array([at.get(v, np.nan) if isinstance(v, str) else at.get(str(v), _number(v)) for v in found])
+def _refers(each: Any, own: tuple[str, str]) -> bool:
+    """Return True if a shape or a text is placed on these axes, or on a side of them."""
+    refs = [(ref or name).removesuffix(" domain") for ref, name in zip((each.xref, each.yref), "xy", strict=True)]
+    return all(ref in (name, "paper") for ref, name in zip(refs, own, strict=True)) and refs != ["paper", "paper"]
 
 
-def _number(value: Any) -> float:
-    return float(value) if isinstance(value, (int, float)) else float("nan")
+def _ends(place: Places, ref: str | None, *values: Any) -> Any:
+    return [float(v) for v in values] if _relative(ref) else place.of(values)
 
 
-def _bars(axes: Any, figure: go.Figure, traces: Sequence[go.Bar], places: Sequence[_Places]) -> None:
-    grouped = (figure.layout.barmode or "group") == "group"
-    slots = list(dict.fromkeys(t.offsetgroup or f"trace {n}" for n, t in enumerate(traces)))
-    room = 1 - (figure.layout.bargap if figure.layout.bargap is not None else 0.2)
-    stacked: dict[float, float] = {}
-    for number, trace in enumerate(traces):
-        across = trace.orientation == "h"
-        at = places[1 if across else 0].of(trace.y if across else trace.x)
-        size = np.array([0.0 if v is None else float(v) for v in (trace.x if across else trace.y)])
-        base = np.zeros(len(size)) if trace.base is None else np.broadcast_to(np.array(trace.base, float), size.shape)
-        width = room
-        if grouped:
-            width = room / max(1, len(slots))
-            slot = slots.index(trace.offsetgroup or f"trace {number}")
-            at = at - room / 2 + width * (slot + 0.5)
-        elif figure.layout.barmode == "stack":
-            base = np.array([stacked.get(float(a), 0.0) for a in at])
-            stacked |= {float(a): float(b + s) for a, b, s in zip(at, base, size, strict=True)}
-        colour = _colours(trace.marker, len(size))
-        hatch = "///" if trace.marker.pattern.shape else None
-        edge = theme.GREY if hatch or trace.marker.line.color else "none"
-        kind = {"color": colour, "edgecolor": edge, "hatch": hatch, "label": _label(trace), "linewidth": 0.6}
-        draw = axes.barh if across else axes.bar
-        draw(at, size, width * 0.96, base, **kind)
-        if trace.error_y.array is not None and not across:
-            top = base + size
-            down, up = _arms(trace.error_y)
-            axes.errorbar(
-                at, top, [np.maximum(down, 0), np.maximum(up, 0)], fmt="none", ecolor="#555555", elinewidth=0.7
-            )
-        texts = [] if trace.text is None or isinstance(trace.text, str) else list(trace.text)
-        for place, start, length, text in zip(at, base, size, texts, strict=False):
-            if text:
-                spot = (start + length, place) if across else (place, start + length / 2)
-                axes.text(*spot, f" {plain_text(text)}", va="center", ha="left" if across else "center", fontsize=7)
+def _relative(ref: str | None) -> bool:
+    return ref == "paper" or str(ref).endswith(" domain")
 
 
-def _scatter(axes: Any, trace: go.Scatter, places: Sequence[_Places]) -> None:
-    x, y = places[0].of(trace.x), places[1].of(trace.y)
-    mode = trace.mode or "lines"
-    line = trace.line.color or trace.marker.color
-    colour = line if isinstance(line, str) else theme.GREY
-    label = _label(trace)
-    opacity = trace.opacity if trace.opacity is not None else (trace.marker.opacity or 1.0)
-    if "lines" in mode:
-        style = _DASHES.get(trace.line.dash or "solid", "-")
-        axes.plot(
-            x, y, style, color=trace.line.color or colour, linewidth=trace.line.width or 1.2, label=label, alpha=opacity
-        )
-    if "markers" in mode:
-        symbol = trace.marker.symbol if isinstance(trace.marker.symbol, str) else "circle"
-        marker = _MARKERS.get(symbol, "o")
-        faces = _colours(trace.marker, len(x))
-        kind = {"marker": marker, "s": float(trace.marker.size or 6) ** 2 * 0.5, "alpha": opacity, "zorder": 4}
-        if marker in "_x":
-            axes.scatter(x, y, color=trace.marker.line.color or faces, label=label, **kind)
-        elif symbol.endswith("open"):
-            axes.scatter(x, y, facecolors="none", edgecolors=faces, label=label, **kind)
-        else:
-            axes.scatter(x, y, color=faces, linewidths=0, label=None if "lines" in mode else label, **kind)
-    for errors, at in ((trace.error_x, "xerr"), (trace.error_y, "yerr")):
-        if errors.array is not None:
-            down, up = _arms(errors)
-            span = [np.maximum(np.nan_to_num(down), 0), np.maximum(np.nan_to_num(up), 0)]
-            axes.errorbar(x, y, fmt="none", ecolor="#555555", elinewidth=0.9, capsize=2, **{at: span})
+def _transform(axes: Any, each: Any) -> Any:
+    from matplotlib.transforms import blended_transform_factory
+
+    kinds = [axes.transAxes if _relative(ref) else axes.transData for ref in (each.xref, each.yref)]
+    return blended_transform_factory(*kinds)
 
 
-def _arms(errors: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Return the lengths of error bars, downwards and upwards."""
-    up = np.array(errors.array, float)
-    return np.array(errors.arrayminus, float) if errors.arrayminus is not None else up, up
-
-
-def _heatmap(axes: Any, trace: go.Heatmap, places: Sequence[_Places]) -> None:
-    from matplotlib.colors import LinearSegmentedColormap
-
-    values = np.array(trace.z, float)
-    colours: Any = trace.colorscale
-    given: Any = "cividis"
-    if colours is not None and not isinstance(colours, str):
-        given = LinearSegmentedColormap.from_list("", [(float(at), _hex(colour)) for at, colour in colours])
-    x, y = (
-        p.of(v) if v is not None else np.arange(n, dtype=float)
-        for p, v, n in zip(places, (trace.x, trace.y), values.shape[::-1], strict=True)
-    )
-    axes.pcolormesh(x, y, values, cmap=given, vmin=trace.zmin, vmax=trace.zmax, shading="nearest")
-    if trace.texttemplate and values.size <= 400:
-        low, high = trace.zmin if trace.zmin is not None else np.nanmin(values), trace.zmax or np.nanmax(values)
-        for row, at_y in enumerate(y):
-            for column, at_x in enumerate(x):
-                text = trace.text[row][column] if trace.text is not None else f"{values[row, column]:.0f} %"
-                strong = (values[row, column] - low) / ((high - low) or 1) > 0.6
-                ink = "white" if strong else "#222222"
-                axes.text(at_x, at_y, plain_text(text), ha="center", va="center", color=ink, fontsize=8)
-
-
-def _finish(axes: Any, layouts: Sequence[Any], places: Sequence[_Places]) -> None:
+def _finish(axes: Any, layouts: Sequence[Any], places: Sequence[Places]) -> None:
     for name, axis, place in zip("xy", layouts, places, strict=True):
+        if axis.visible is False:
+            getattr(axes, f"{name}axis").set_visible(False)
+            axes.spines[["left" if name == "y" else "bottom"]].set_visible(False)
         getattr(axes, f"set_{name}label")(plain_text(axis.title.text or ""))
         set_limits = getattr(axes, f"set_{name}lim")
         set_ticks = getattr(axes, f"set_{name}ticks")
@@ -241,45 +179,40 @@ def _finish(axes: Any, layouts: Sequence[Any], places: Sequence[_Places]) -> Non
             set_ticks([float(v) for v in axis.tickvals], [plain_text(text) for text in labels])
         elif place.text and place.categories:
             set_ticks(range(len(place.categories)), [plain_text(text) for text in place.categories])
-            if name == "x" and sum(map(len, place.categories)) > 110:
+            if name == "x" and sum(map(len, place.categories)) > 10 * axes.figure.get_size_inches()[0]:
                 axes.tick_params(axis="x", rotation=90)
+                _thin(axes)
+        if axis.showticklabels is False:
+            axes.tick_params(axis=name, labelbottom=False, labelleft=False)
+        if axis.scaleanchor:
+            axes.set_aspect("equal", adjustable="box")
+    axes.tick_params(length=2, width=0.6)
     axes.grid(axis="y", color="#e4e4e4", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _legend(fig: Any, top: float) -> None:
+def _thin(axes: Any) -> None:
+    """Leave out names of categories that would overlap, never the last one."""
+    labels = axes.get_xticklabels()
+    room = int(9 * axes.figure.get_size_inches()[0])  # names to the inch, side by side
+    step = -(-len(labels) // room)
+    for place, label in enumerate(labels):
+        label.set_visible(place == len(labels) - 1 or (place % step == 0 and place < len(labels) - step))
+
+
+def _legend(fig: Any, top: float, size: float) -> Any:
+    """Draw the legend at the top, in as many columns as there is room for; return it, or None."""
     handles: dict[str, Any] = {}
     for axes in fig.axes:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
-    if len(handles) > 1:
-        where = {"loc": "upper right", "bbox_to_anchor": (0.99, top), "ncols": min(6, len(handles))}
-        fig.legend(handles.values(), handles.keys(), fontsize=7, frameon=False, **where)
-
-
-def _label(trace: Any) -> str | None:
-    return plain_text(trace.name) if trace.name and trace.showlegend is not False else None
-
-
-def _colours(marker: Any, count: int) -> Any:
-    """Return one colour, or one per mark."""
-    given = marker.color
-    if given is None:
-        return theme.GREY
-    if isinstance(given, str):
-        return _hex(given)
-    if all(isinstance(each, str) for each in given):
-        return [_hex(each) for each in given]
-    from matplotlib import colormaps
-
-    values = np.array([_number(each) for each in given])
-    return [colormaps["cividis"](float(v) / 100) for v in values[:count]]
-
-
-def _hex(colour: str) -> Any:
-    """Return a colour as Matplotlib reads it: Plotly's rgba(…) has numbers from 0 to 255."""
-    if not colour.startswith("rgb"):
-        return colour
-    numbers = [float(part) for part in colour[colour.index("(") + 1 : -1].split(",")]
-    return (*(n / 255 for n in numbers[:3]), *numbers[3:])
+    if len(handles) < 2:
+        return None
+    for columns in range(min(6, len(handles)), 0, -1):
+        where = {"loc": "upper right", "bbox_to_anchor": (0.99, top), "ncols": columns, "borderaxespad": 0.0}
+        made = fig.legend(handles.values(), handles.keys(), fontsize=size, frameon=False, **where)
+        if columns == 1 or made.get_window_extent().width <= 0.97 * fig.bbox.width:
+            return made
+        made.remove()
+    return None

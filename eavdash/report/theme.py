@@ -121,5 +121,5 @@ def figure(height: int, x: Mapping[str, Any], y: Mapping[str, Any], **layout: An
 
 
 def percent(value: float, digits: int = 0) -> str:
-    """Return a fraction in per cent, such as ``63 %``; a dash for NaN."""
-    return "–" if value != value else f"{100 * value:.{digits}f} %"
+    """Return a fraction in per cent, such as ``63 %``, which no line breaks in two; a dash for NaN."""
+    return "–" if value != value else f"{100 * value:.{digits}f}\N{NO-BREAK SPACE}%"

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from eavdash.results.metrics import scores_of
 from eavdash.results.paired import resampled_t
 from eavdash.text import p_value
 
@@ -25,15 +26,15 @@ class FoldTest:
     p: float
 
 
-def fold_test(trials: pd.DataFrame, splits: pd.DataFrame, a: str, b: str) -> FoldTest:
-    """Test two stages on the trials that both have been tested on; a trial is averaged over its seeds first.
+def fold_test(trials: pd.DataFrame, splits: pd.DataFrame, a: str, b: str, metric: str = "accuracy") -> FoldTest:
+    """Test two stages, in a metric of each fold, on the trials that both have been tested on; seeds share a trial.
 
     ``splits``: fold (number) and split. p is NaN below two folds.
     """
     keys = ["fold", "subject", "trial", "seed"]
-    wide = trials[trials["stage"].isin([a, b])].pivot(index=keys, columns="stage", values="correct")
-    wide = wide.reindex(columns=[a, b]).dropna().astype(float)
-    gaps = (wide[a] - wide[b]).groupby(level=keys[:3]).mean().groupby(level="fold").mean()
+    both = trials.loc[trials["stage"] == a, keys].merge(trials.loc[trials["stage"] == b, keys], on=keys)
+    mine, other = (trials[trials["stage"] == stage].merge(both, on=keys) for stage in (a, b))
+    gaps = (scores_of(mine, "fold", metric) - scores_of(other, "fold", metric)).dropna().sort_index()
     counts = splits.groupby(["fold", "split"]).size().unstack(fill_value=0).reindex(columns=["test", "train"])
     ratio = float((counts["test"] / counts["train"]).reindex(gaps.index).mean())
     p = resampled_t(gaps.tolist(), ratio) if math.isfinite(ratio) else math.nan

@@ -1,7 +1,8 @@
 """Two studies on the same trials: paired by subject and trial, with what makes them differ.
 
-In: two studies. Out: a :class:`Between`. In each study a trial is averaged over its folds and seeds first; then a
-subject over the trials that both studies have tested, whose labels agree. Holm's correction is over the stages.
+In: two studies. Out: a :class:`Between`. In each study the decisions of all folds and seeds on a trial share its
+weight; a subject is scored on the trials that both studies have tested, whose labels agree. Holm's correction is over
+the stages.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from eavdash.results import comparisons
 from eavdash.results.columns import study_table
 from eavdash.results.inference import interval
 from eavdash.results.marks import study_marks
+from eavdash.results.metrics import scores_of
 from eavdash.results.paired import Comparison, compare, holm
 from eavdash.store import StudyDir
 from eavdash.text import plural
@@ -28,7 +30,8 @@ _KEYS = ["subject", "trial"]
 class Between:
     """One study against another.
 
-    ``rows``: by stage, first minus second, corrected over the stages; ``people``: a and b by subject, by stage.
+    ``rows``: by stage, first minus second, corrected over the stages; ``people``: a and b by subject, by stage; both in
+    ``metric``.
     ``relabelled``: common trials left out because their labels differ. ``warnings``: why the difference may not be that
     of the settings under comparison. ``why_not``: why there is no verdict; empty if there is one.
     """
@@ -38,10 +41,11 @@ class Between:
     relabelled: int
     warnings: tuple[str, ...]
     why_not: str
+    metric: str = "accuracy"
 
 
-def between(first: StudyDir, a: pd.DataFrame, second: StudyDir, b: pd.DataFrame) -> Between:
-    """Compare two studies by their ``tables.trials``.
+def between(first: StudyDir, a: pd.DataFrame, second: StudyDir, b: pd.DataFrame, metric: str = "accuracy") -> Between:
+    """Compare two studies by their ``tables.trials``, in a metric of each subject.
 
     Raises:
         IntegrityError: the document or the splits of one of them cannot be read.
@@ -57,7 +61,8 @@ def between(first: StudyDir, a: pd.DataFrame, second: StudyDir, b: pd.DataFrame)
         common = common[agree]
         if common.empty:
             continue
-        each = common.groupby("subject", sort=False)[["correct_a", "correct_b"]].mean().set_axis(["a", "b"], axis=1)
+        sides = (table[table["stage"] == stage].merge(common[_KEYS], on=_KEYS) for table in (a, b))
+        each = pd.concat([scores_of(side, "subject", metric) for side in sides], axis=1, keys=["a", "b"])
         found = compare(first.name, each["a"].tolist(), second.name, each["b"].tolist())
         gap = (each["a"] - each["b"]).round(12).to_numpy(float)
         low, high, _ = interval(gap)
@@ -74,7 +79,7 @@ def between(first: StudyDir, a: pd.DataFrame, second: StudyDir, b: pd.DataFrame)
     corrected = holm([c.p for c in rows.values()])
     rows = {stage: replace(c, p_holm=p) for (stage, c), p in zip(rows.items(), corrected, strict=True)}
     unfinished = [f"{s.name}: {said}" for s in (first, second) if (said := comparisons.unfinished(s))]
-    return Between(rows, people, relabelled, tuple(_warnings(first, second, rows)), " ".join(unfinished))
+    return Between(rows, people, relabelled, tuple(_warnings(first, second, rows)), " ".join(unfinished), metric)
 
 
 def differing_splits(first: StudyDir, second: StudyDir) -> tuple[int, int]:
@@ -92,7 +97,7 @@ def differing_splits(first: StudyDir, second: StudyDir) -> tuple[int, int]:
 
 def _by_trial(trials: pd.DataFrame, stage: str) -> pd.DataFrame:
     rows = trials[trials["stage"] == stage]
-    return rows.groupby([*_KEYS, "label"], sort=False)["correct"].mean().reset_index()
+    return rows[[*_KEYS, "label"]].drop_duplicates()
 
 
 def _training(study: StudyDir) -> dict[tuple[str, str], frozenset[tuple[str, str]]]:

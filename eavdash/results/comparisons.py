@@ -23,7 +23,7 @@ from eavdash.config.choices import MODALITIES, STAGES
 from eavdash.errors import EavdashError
 from eavdash.results import study_scores
 from eavdash.results.decisions import Decisions
-from eavdash.results.metrics import METRICS
+from eavdash.results.metrics import METRICS, codes
 from eavdash.results.paired import Comparison, compare, holm, least_subjects, too_few_subjects
 from eavdash.results.reading import BASELINES, BESIDE
 from eavdash.results.scored import Scored
@@ -178,10 +178,12 @@ def behind(trials: pd.DataFrame | Decisions, metric: str = "accuracy") -> list[s
 
 def uneven(trials: pd.DataFrame) -> str:
     """Return a sentence if the stages have been tested on different subjects or trials; their means do not compare."""
-    sets = {str(stage): frozenset(zip(r["subject"], r["trial"], strict=True)) for stage, r in trials.groupby("stage")}
-    if len(set(sets.values())) < 2:
+    pairs = trials[["subject", "trial"]]
+    items = codes(*(pd.factorize(pairs[name])[0] for name in pairs))[0]
+    sets = {str(stage): np.unique(items[rows]) for stage, rows in trials.groupby("stage").indices.items()}
+    if len({found.tobytes() for found in sets.values()}) < 2:
         return ""
-    counts = ", ".join(f"{stage} {len(items)}" for stage, items in sets.items())
+    counts = ", ".join(f"{stage} {len(found)}" for stage, found in sets.items())
     return (
         f"The stages have been tested on different trials ({counts}), so their averages do not compare; "
         "differences on the Statistics page are over common trials."

@@ -9,23 +9,19 @@ from __future__ import annotations
 import pandas as pd
 
 from eavdash.config.choices import STAGES
-from eavdash.errors import EavdashError
+from eavdash.results import study_scores
 from eavdash.store import StudyDir
 
 COLUMNS = ("stage", "runs", "accuracy", "honest_accuracy", "added")
 
 
 def epoch_gain(study: StudyDir) -> pd.DataFrame:
-    """Return ``runs``, the mean accuracies of chosen and of last epochs, and their difference (fractions) per stage."""
-    rows = []
-    for run in study.runs():
-        try:
-            status = run.status()
-            if status.state == "done" and status.honest_accuracy is not None:
-                accuracy, honest = status.accuracy or 0.0, status.honest_accuracy
-                rows.append((run.config().stage, accuracy, honest, accuracy - honest))
-        except (EavdashError, KeyError, TypeError, ValueError):
-            continue  # the tables of scores report damaged runs
+    """Return ``runs``, the mean accuracies of chosen and of last epochs, and their difference (fractions) per stage.
+
+    Damaged runs are left out; the tables of scores report them.
+    """
+    found = study_scores.read(study, verify=False).epochs.values()
+    rows = [(stage, accuracy, honest, accuracy - honest) for stage, accuracy, honest in found]
     if not rows:
         return pd.DataFrame(columns=list(COLUMNS))
     frame = pd.DataFrame(rows, columns=["stage", "accuracy", "honest_accuracy", "added"])

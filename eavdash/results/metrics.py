@@ -64,5 +64,17 @@ def trial_weights(rows: pd.DataFrame) -> np.ndarray:
     return shared_weights(codes(subject, trial)[0])
 
 
+def scores_of(rows: pd.DataFrame, by: str, metric: str) -> pd.Series:
+    """Return a metric of each value of the column ``by``, in their order of appearance.
+
+    ``rows``: decisions with subject, trial, label and predicted; those on one trial share the weight of one.
+    """
+    group, names = pd.factorize(rows[by])
+    code, classes = pd.factorize(pd.concat([rows["label"], rows["predicted"]], ignore_index=True))
+    label, predicted = code[: len(rows)], code[len(rows) :]
+    found = score_groups(group, label, predicted, trial_weights(rows), len(names), max(1, len(classes)))
+    return pd.Series(found[:, [*METRICS].index(metric)], pd.Index(names, name=by))
+
+
 def _mean_where(values: np.ndarray, where: np.ndarray) -> np.ndarray:
     return np.asarray(np.where(where, values, 0).sum(axis=1) / where.sum(axis=1))

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 ALPHA = 0.05
 _EXACT = 13  # subjects up to which all 2^n sign flips are computed
@@ -63,12 +64,12 @@ def compare(a: str, first: Sequence[float], b: str, second: Sequence[float]) -> 
 
 def sign_flip(gap: np.ndarray) -> float:
     """Return the two-sided p of the mean of paired differences (n,) under random flips of their signs."""
-    from scipy.stats import permutation_test
-
     if not gap.any():
         return 1.0
     if len(gap) >= _NORMAL:
         return math.erfc(abs(gap.sum()) / math.sqrt(2 * float((gap**2).sum())))
+    from scipy.stats import permutation_test
+
     found = permutation_test(
         (gap,),
         lambda x, axis: np.round(x.mean(axis=axis), 12),  # equal means must count as equal
@@ -130,13 +131,16 @@ def resampled_t(gap: Sequence[float], ratio: float) -> float:
 
 def _signed_rank(gap: np.ndarray) -> tuple[float, float]:
     """Return p and effect of the signed-rank test; exact without ties, normal otherwise (enumeration takes seconds)."""
-    from scipy.stats import rankdata, wilcoxon
-
     gap = gap[gap != 0]
     if not len(gap):
         return 1.0, 0.0
-    ranks = rankdata(np.abs(gap))
-    effect = float((ranks[gap > 0].sum() - ranks[gap < 0].sum()) / ranks.sum())
+    ranks = pd.Series(np.abs(gap)).rank().to_numpy()
+    surplus = float(ranks[gap > 0].sum() - ranks[gap < 0].sum())
+    effect = surplus / float(ranks.sum())
+    if len(gap) >= _NORMAL:  # as below, without the second that importing scipy.stats takes
+        return math.erfc(abs(surplus) / math.sqrt(2 * float((ranks**2).sum()))), effect
+    from scipy.stats import wilcoxon
+
     exact = len(np.unique(ranks)) == len(ranks) <= 50
     found = wilcoxon(gap, method="exact") if exact else wilcoxon(gap, method="approx")
     return float(found.pvalue), effect

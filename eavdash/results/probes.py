@@ -24,6 +24,8 @@ from eavdash.config.convert import recorded_config
 from eavdash.errors import EavdashError, IntegrityError, UsageError
 from eavdash.results import study_scores
 from eavdash.results.columns import column, study_table
+from eavdash.results.metrics import codes
+from eavdash.results.scored import Scored
 from eavdash.results.statistics import MIN_TRIALS, chance_line
 from eavdash.results.timeonly import time_scores
 from eavdash.store import StudyDir
@@ -125,19 +127,20 @@ def guess_p(accuracy: float, n: int, chance: float) -> float:
     return float(bdtrc(hits - 1, n, chance)) if hits > 0 else 1.0
 
 
-def time_only(study: StudyDir) -> Finding:
+def time_only(study: StudyDir, scored: Scored | None = None) -> Finding:
     """Run the probe ``time`` on the study's splits and labels: on the trials and folds that finished runs have tested.
 
-    Before any run is done, on all that are planned.
+    Before any run is done, on all that are planned. ``scored``: the finished runs' trials, if they have been read.
 
     Raises:
         UsageError: the study stores no labels, or no trial is tested.
     """
     document = study.study()
     config = recorded_config(document)
+    labels = column(study, "label")
     splits = study_table(study.splits_file, ("subject", "trial", "fold", "split"))
-    splits = splits[(splits["split"] != "test") | _tested(study, splits)]
-    scores = time_scores(splits, column(study, "label"), config.protocol.name in ACROSS)
+    splits = splits[(splits["split"] != "test") | _tested(scored or study_scores.read(study, verify=False), splits)]
+    scores = time_scores(splits, labels, config.protocol.name in ACROSS)
     if scores.empty:
         raise UsageError.at(study.path, expected="tested trials", found="none", remedy="plan the study again")
     n = int(scores["n"].sum())
@@ -158,16 +161,15 @@ def by_subject(found: Finding) -> dict[str, float]:
     return dict((found.model_extra or {}).get("subjects", {}))
 
 
-def _tested(study: StudyDir, splits: pd.DataFrame) -> pd.Series:
+def _tested(found: Scored, splits: pd.DataFrame) -> pd.Series:
     """Return which rows of the splits belong to a fold (and subject) that a finished run tested."""
-    found = study_scores.read(study, verify=False)
     rows = found.rows()
     if not len(rows):
         return pd.Series(True, splits.index)
-    pairs = zip(found.subject[rows], found.number("fold")[rows], strict=True)
-    done = {(str(subject), int(fold)) for subject, fold in pairs}
-    keys = zip(splits["subject"], splits["fold"], strict=True)
-    return pd.Series([pair in done for pair in keys], splits.index)
+    subject, fold = found.subject.code[rows], found.number("fold")[rows]
+    _, first = codes(subject, fold)
+    done = pd.MultiIndex.from_arrays([[found.subject.texts[code] for code in subject[first]], fold[first]])
+    return pd.Series(pd.MultiIndex.from_frame(splits[["subject", "fold"]]).isin(done), splits.index)
 
 
 def missing(study: StudyDir) -> list[str]:

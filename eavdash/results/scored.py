@@ -52,8 +52,8 @@ class Scored:
     """The test and validation trials of a study's finished runs.
 
     ``problems``: a message about each run whose files cannot be used, by the run's name; ``beside``: about each whose
-    baselines alone cannot. ``unread``: subject and trial
-    of the trials that a run could not read, which are in no table.
+    baselines alone cannot. ``unread``: subject and trial of those that a run could not read, which are in no table.
+    ``epochs``: stage and accuracies of the chosen and of the last epoch, of each run whose epoch the test trials chose.
     """
 
     study: str
@@ -62,6 +62,7 @@ class Scored:
     problems: dict[str, str] = field(default_factory=dict)
     beside: dict[str, str] = field(default_factory=dict)
     unread: tuple[tuple[str, str], ...] = ()
+    epochs: dict[str, tuple[str, float, float]] = field(default_factory=dict)
 
     @cached_property
     def stage(self) -> Column:
@@ -177,6 +178,17 @@ class Scored:
         for number, name in enumerate(METRICS):
             frame[name] = made[order, number]
         return self._noted(frame[columns])
+
+    def spread(self, level: str, metric: str) -> dict[tuple[str, str], str]:
+        """Return by subject and stage the metric of each seed and of each fold, where there are several, as text."""
+        found: dict[tuple[str, str], list[str]] = {}
+        for by in ("seed", "fold"):
+            for key, rows in self.scores(level, (by,)).groupby(["subject", "stage"], sort=False):
+                if len(rows) > 1:
+                    pairs = zip(rows[by].tolist(), rows[metric].tolist(), strict=True)
+                    each = [f"{number}: {100 * value:.0f} %" for number, value in pairs]
+                    found.setdefault((str(key[0]), str(key[1])), []).append(f"{by}s {', '.join(each)}")
+        return {key: "; ".join(texts) for key, texts in found.items()}
 
     @property
     def messages(self) -> list[str]:

@@ -11,6 +11,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +24,19 @@ from eavdash.store import RunDir, StudyDir
 
 #: Studies that a process remembers; the least recently used ones are read again.
 REMEMBERED = 8
+
+_SOME_RUN = RunDir(Path("run"))
+#: Names of the files on which a run's scores depend.
+_FILES = tuple(
+    file.name
+    for file in (
+        _SOME_RUN.status_file,
+        _SOME_RUN.config_file,
+        _SOME_RUN.predictions_file,
+        _SOME_RUN.baselines_file,
+        _SOME_RUN.scores_file,
+    )
+)
 
 Stamps = tuple[tuple[int, int, int], ...]
 
@@ -71,8 +85,8 @@ def read(study: StudyDir, verify: bool = True) -> Scored:
 
 
 def _stamps(run: RunDir) -> Stamps:
-    files = (run.status_file, run.config_file, run.predictions_file, run.baselines_file, run.scores_file)
-    return tuple(_stamp(str(file)) for file in files)
+    folder = str(run.path)
+    return tuple(_stamp(f"{folder}/{name}") for name in _FILES)
 
 
 def _stamp(file: str) -> tuple[int, int, int]:
@@ -87,7 +101,11 @@ def _read(run: RunDir, verify: bool) -> RunScores | str | None:
     """Return a run's table, or why it cannot be used; None while it is not done."""
     try:
         status = run.status()
-        return read_scores(run, status, verify) if status.state == "done" else None
+        if status.state != "done":
+            return None
+        found = read_scores(run, status, verify)
+        honest = status.honest_accuracy
+        return found if honest is None else replace(found, epochs=(status.accuracy or 0.0, honest))
     except (EavdashError, KeyError) as error:
         return problem_of(run, error)
 
@@ -106,11 +124,13 @@ def _joined(study: str, memory: _Memory) -> Scored:
         memory.found[name] = replace(found, table=whole.slice(int(start), found.table.num_rows))
     run = np.repeat(np.arange(len(tables)), sizes)
     unread = tuple(sorted({pair for found in tables.values() for pair in found.unread}))
-    scored = Scored(study, whole, Column(run, tuple(tables)), problems, beside, unread)
+    epochs = {name: (found.stage, *found.epochs) for name, found in tables.items() if found.epochs}
+    scored = Scored(study, whole, Column(run, tuple(tables)), problems, beside, unread, epochs)
     keep = _majority_once(scored, tables) & ~_is_unread(scored, unread)
     if keep.all():
         return scored
-    return Scored(study, whole.filter(pa.array(keep)), Column(run[keep], tuple(tables)), problems, beside, unread)
+    kept = whole.filter(pa.array(keep))
+    return Scored(study, kept, Column(run[keep], tuple(tables)), problems, beside, unread, epochs)
 
 
 def _majority_once(scored: Scored, tables: dict[str, RunScores]) -> np.ndarray:

@@ -14,6 +14,7 @@ import contextlib
 import hashlib
 import io
 import json
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -31,6 +32,7 @@ from eavdash.store import RunDir
 from eavdash.store.atomic import sha256, write_atomic
 from eavdash.store.regular import open_regular
 from eavdash.store.status import RunStatus
+from eavdash.text import plural
 
 KEYS = ("stage", "split", "subject", "trial", "group", "label", "fold", "seed")
 _META = b"eavdash"
@@ -47,6 +49,7 @@ class RunScores:
     scope: tuple[str, int, int]  # unit, fold and seed
     baselines: bool  # there is a baselines.parquet that can be read
     problem: str = ""  # why its baselines cannot be used
+    epochs: tuple[float, float] | None = None  # accuracies: epoch chosen on the test trials, last epoch
 
 
 def write_scores(run: RunDir) -> None:
@@ -139,6 +142,10 @@ def _made(run: RunDir, rows: pd.DataFrame, beside: pd.DataFrame | None) -> RunSc
     if unknown := set(rows["predicted"]) - set(classes):
         where, expected = run.predictions_file, f"predictions among {', '.join(classes)}"
         raise IntegrityError.at(where, expected=expected, found=min(unknown), remedy=run.remedy)
+    p = parts[0][[f"p_{c}" for c in classes]].to_numpy(float)
+    if wrong := int((~((p >= 0) & (p <= 1 + 1e-6)).all(axis=1)).sum()):
+        where, found = run.predictions_file, f"others, or none, in {plural(wrong, 'row')}"
+        raise IntegrityError.at(where, expected="probabilities from 0 to 1", found=found, remedy=run.remedy)
     if beside is not None:
         parts.append(rivals(beside[beside["split"] == "test"], config))
     if stage != "fusion":
@@ -188,7 +195,7 @@ def _sources_as_recorded(run: RunDir, status: RunStatus, names: Iterable[str], v
     """Return True if the prediction files are as recorded: by their size, or with ``verify`` by checksum."""
     for name in names:
         with contextlib.suppress(OSError):
-            if not verify and (run.path / name).stat().st_size == status.sizes.get(name):
+            if not verify and os.stat(f"{run.path}/{name}").st_size == status.sizes.get(name):  # noqa: PTH116
                 continue
         try:
             run.verify(name)

@@ -26,14 +26,18 @@ from eavdash.store.regular import open_regular
 
 #: Name of a folder's checksum file, in the format of ``sha256sum``.
 CHECKSUMS = "SHA256SUMS"
+#: What helps if a file cannot be written, and if it is one of a run that trains.
+RETRY = "free some disk space or fix the permissions, then retry"
+KEPT = f"{RETRY}: the last finished epoch is kept"
 #: Free bytes below which a disk counts as full: the next status of a run may not fit.
 FULL = 64 * 1024
 
 
-def write_atomic(path: Path, write: Callable[[BinaryIO], Any], *, private: bool = False) -> None:
+def write_atomic(path: Path, write: Callable[[BinaryIO], Any], *, private: bool = False, remedy: str = RETRY) -> None:
     """Call ``write(file)`` on a temporary file beside ``path``, flush it to disk and rename it into place.
 
     ``private``: only this user may read the file; otherwise the umask decides.
+    ``remedy``: what helps if it cannot be written.
 
     Raises:
         TrainingError: the disk is full or the folder is not writable; an existing file is unchanged.
@@ -48,19 +52,19 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], Any], *, private: bool 
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-        raise unwritable(path, error) from error
+        raise unwritable(path, error, remedy) from error
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
 
 
-def unwritable(path: Path, error: OSError) -> TrainingError:
+def unwritable(path: Path, error: OSError, remedy: str = RETRY) -> TrainingError:
     """Return the error for a full disk or a folder without write permission."""
     return TrainingError.at(
         path,
         expected="a file that can be written",
         found=error.strerror or str(error),
-        remedy="free some disk space or fix the permissions, then retry: the last finished epoch is kept",
+        remedy=remedy,
     )
 
 

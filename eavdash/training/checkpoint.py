@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eavdash.store.atomic import write_atomic
+from eavdash.store.atomic import KEPT, write_atomic
 
 
 @dataclass(frozen=True)
@@ -39,4 +39,4 @@ class Checkpoint:
             TrainingError: it cannot be written.
         """
         text = "".join(json.dumps(row) + "\n" for row in [*self.before, *map(self.numbered, history)])
-        write_atomic(self.metrics_file, lambda file: file.write(text.encode()))
+        write_atomic(self.metrics_file, lambda file: file.write(text.encode()), remedy=KEPT)

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 
 import torch
 
-from eavdash.store.atomic import write_atomic
+from eavdash.store.atomic import KEPT, write_atomic
 from eavdash.store.regular import open_regular
 
 log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ def save(path: Path, state: dict[str, Any], signature: str) -> None:
         file.seek(0)
         file.write(hashing.digest.hexdigest().encode())
 
-    write_atomic(path, write)
+    write_atomic(path, write, remedy=KEPT)
 
 
 def load(path: Path, signature: str) -> dict[str, Any] | None:

@@ -50,7 +50,7 @@ from eavdash.training.run_context import (
     window_counts,
 )
 from eavdash.training.stage1 import finish, numerics, table_of
-from eavdash.training.start import gain
+from eavdash.training.start import gain, opinion_temperatures
 from eavdash.training.step import outputs
 
 log = logging.getLogger(__name__)
@@ -142,8 +142,7 @@ def _fit(
             model.set_scaling(name, shift.float(), torch.where(scale > 0, scale, 1.0).float())
     if isinstance(model, TransformerFusion):
         known = rows_of(source.joined.index, "validation")
-        fit_of = baselines.temperatures(source.joined.logits, source.joined.masks, source.labels, known)
-        model.set_temperatures({name: found.temperature for name, found in fit_of.items()})
+        model.set_temperatures(opinion_temperatures(source.joined, source.labels, known, mute=model.flat_absence))
     model.to(context.device)
     validation = rows_of(source.joined.index, "validation")
     began = {name: value.clone() for name, value in model.state_dict().items()}

@@ -27,12 +27,14 @@ from eavdash.store import RunDir, StudyDir
 Made = TypeVar("Made")
 Stamp = tuple[int, int]
 MISSING: Stamp = (-1, -1)
+_SOME_RUN = RunDir(Path("run"))
+_PREDICTIONS, _STATUS = _SOME_RUN.predictions_file.name, _SOME_RUN.status_file.name
 
 
-def file_stamp(file: Path) -> Stamp:
+def file_stamp(file: Path | str) -> Stamp:
     """Return a file's size and time, which change with its content; :data:`MISSING` if there is none."""
     try:
-        stat = file.stat()
+        stat = os.stat(file)  # noqa: PTH116 - called for each of thousands of files
     except OSError:
         return MISSING
     return stat.st_size, stat.st_mtime_ns
@@ -40,13 +42,12 @@ def file_stamp(file: Path) -> Stamp:
 
 def results_key(study: StudyDir) -> tuple[str, str]:
     """Return what a study's results depend on: the predictions and states of the runs that have predictions."""
-    digest = blake2b()
-    with suppress(OSError), os.scandir(study.path) as entries:
+    digest, folder = blake2b(), str(study.path)
+    with suppress(OSError), os.scandir(folder) as entries:
         for name in sorted(entry.name for entry in entries):
-            run = RunDir(study.path / name)
-            if (of := file_stamp(run.predictions_file)) != MISSING:
-                digest.update(repr((name, of, file_stamp(run.status_file))).encode())
-    return str(study.path), digest.hexdigest()
+            if (of := file_stamp(f"{folder}/{name}/{_PREDICTIONS}")) != MISSING:
+                digest.update(f"{name} {of} {file_stamp(f'{folder}/{name}/{_STATUS}')}".encode(errors="surrogatepass"))
+    return folder, digest.hexdigest()
 
 
 def _remarks_key(study: StudyDir) -> tuple[object, ...]:
@@ -79,6 +80,13 @@ class Results:
 
     def _scores(self, level: str, baselines: bool) -> pd.DataFrame:
         return self.scored.scores(level, (), _stages(baselines))
+
+    def spread(self, level: str, metric: str) -> dict[tuple[str, str], str]:
+        """Return ``Scored.spread``."""
+        return self._once(self._spread, level, metric)
+
+    def _spread(self, level: str, metric: str) -> dict[tuple[str, str], str]:
+        return self.scored.spread(level, metric)
 
     def trials(self) -> pd.DataFrame:
         """Return ``tables.trials``."""
@@ -154,7 +162,7 @@ def trials(study: StudyDir) -> pd.DataFrame:
 @st.cache_data(max_entries=8, show_spinner=False, hash_funcs={StudyDir: _remarks_key})
 def _time_only(study: StudyDir) -> probes.Finding | None:
     try:
-        return probes.time_only(study)
+        return probes.time_only(study, of(study).scored)
     except EavdashError:
         return None
 

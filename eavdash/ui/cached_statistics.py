@@ -85,14 +85,14 @@ def _curves(study: StudyDir, stage: str, quantity: str, stamps: list[Stamp]) -> 
 
 
 @st.cache_data(max_entries=16, show_spinner=False, hash_funcs={StudyDir: results_key})
-def fold_test(study: StudyDir, against: str) -> across_folds.FoldTest:
+def fold_test(study: StudyDir, against: str, metric: str = "accuracy") -> across_folds.FoldTest:
     """Return the corrected resampled t-test of fusion against another stage.
 
     Raises:
         IntegrityError: the splits cannot be read.
     """
     splits = study_table(study.splits_file, ("fold", "split"))
-    return across_folds.fold_test(cached_results.trials(study), splits, "fusion", against)
+    return across_folds.fold_test(cached_results.trials(study), splits, "fusion", against, metric)
 
 
 def majority(study: StudyDir) -> float:
@@ -136,13 +136,13 @@ def _expressive(study: StudyDir, stamp: Stamp) -> Expressive | None:
     return Expressive(rows, [expressiveness.relation(found, name) for name, found in rows.items()], problems)
 
 
-def between(study: StudyDir, other: StudyDir) -> Between:
-    """Return one study against another.
+def between(study: StudyDir, other: StudyDir, metric: str = "accuracy") -> Between:
+    """Return one study against another, in a metric.
 
     Raises:
         IntegrityError: the document or the splits of one of them cannot be read.
     """
-    return _between(study, other, *map(_planned, (study, other)))
+    return _between(study, other, metric, *map(_planned, (study, other)))
 
 
 def optimism(study: StudyDir, other: StudyDir | None, stage: str) -> list[Step]:
@@ -161,5 +161,7 @@ def _planned(study: StudyDir) -> tuple[Stamp, Stamp]:
 
 
 @st.cache_data(max_entries=8, show_spinner="Comparing the studies", hash_funcs={StudyDir: results_key})
-def _between(study: StudyDir, other: StudyDir, one: tuple[Stamp, Stamp], two: tuple[Stamp, Stamp]) -> Between:
-    return pairs.between(study, cached_results.trials(study), other, cached_results.trials(other))
+def _between(
+    study: StudyDir, other: StudyDir, metric: str, one: tuple[Stamp, Stamp], two: tuple[Stamp, Stamp]
+) -> Between:
+    return pairs.between(study, cached_results.trials(study), other, cached_results.trials(other), metric)

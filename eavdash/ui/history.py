@@ -16,6 +16,6 @@ _component = st.components.v2.component(
 )
 
 
-def mend() -> None:
+def correct() -> None:
     """Correct the steps that are made from now on; called on every page."""
     _component(key="history")

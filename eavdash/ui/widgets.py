@@ -5,6 +5,7 @@ Tables come from the ``cached_*`` modules, figures from ``eavdash.report.figures
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -242,6 +243,12 @@ def sample_size_note(scores: pd.DataFrame) -> None:
         st.caption(markdown(reason))
 
 
+def note(text: str, sentences: int = 1) -> None:
+    """Show the first sentences of an explanation below a figure, and the others as its help."""
+    every = re.split(r"(?<=\.) (?=[A-Z])", text)
+    st.caption(markdown(" ".join(every[:sentences])), help=markdown(" ".join(every[sentences:])) or None)
+
+
 def show_message() -> None:
     """Show the outcome of the last button once."""
     kind, text = st.session_state.pop(actions.MESSAGE, ("", ""))
@@ -258,15 +265,14 @@ def show_message() -> None:
 def chart(figure: go.Figure, key: str, alt: str, files: bool = True, **options: Any) -> Any:
     """Show a Plotly figure with the app's settings; ``alt`` is its description for screen readers.
 
-    Every figure passes here, so that names in it are shown as they are (:mod:`eavdash.report.figures.plain`).
-    ``files``: with the menu of its picture and data, which carry the caveats of the current study; False on pages about
-    recordings.
+    Every figure passes here, so that names in it are shown as they are (:mod:`eavdash.report.figures.plain`), and its
+    numbers can be read as a table. ``files``: with the menu of its picture and data, which carry the caveats of the
+    current study; False on pages about recordings.
     """
     event = st.plotly_chart(
         plain.escape(figure), key=key, alt=alt, width="stretch", config=theme.CHART_CONFIG, **options
     )
-    if files:
-        downloads.figure_menu(figure, key, alt, current_study())
+    downloads.figure_menu(figure, key, alt, current_study(), files)
     return event
 
 

@@ -50,7 +50,7 @@ def test_every_command_has_a_handler() -> None:
         *("cache", "fetch-weights", "import-checkpoint", "probe", "receipts", "shapley", "maps", "representations"),
         "expressiveness",
         *("studies", "clone", "extend", "archive", "unarchive", "delete", "verify", "relocate"),
-        *("pause", "resume", "prioritise", "move", "executors", "encoders", "tasks", "whatif", "report"),
+        *("pause", "resume", "prioritise", "move", "executors", "encoders", "tasks", "whatif", "report", "export"),
     }
     for name in actions.choices:
         assert callable(getattr(commands, name.replace("-", "_")))

@@ -144,6 +144,11 @@ def test_a_record_without_a_fusion_was_made_with_attention_though_quick_takes_th
         assert from_dict(old).fusion.kind == "attention"
 
 
+def test_a_record_without_muting_mutes_no_noise_though_quick_does() -> None:
+    assert preset("quick").fusion.mute_noise
+    assert not from_dict({**to_dict(preset("quick")), "fusion": {"kind": "transformer"}}).fusion.mute_noise
+
+
 def test_every_setting_has_a_sentence_and_the_presets_are_within_bounds() -> None:
     for key, entry in SETTINGS.items():
         assert entry.help.endswith("."), key

@@ -214,9 +214,12 @@ def test_a_change_is_read_and_written(option: str, text: str, again: str) -> Non
         *(("swap", text) for text in ("audio", "audio=", "audio=1@", "smell=1")),
         *(("noise", text) for text in ("audio", "audio:x", "audio:nan", "audio:1e9")),
         *(("shift", text) for text in ("eeg:inf", "eeg:")),
-        *(("mute", text) for text in ("eeg:12-8", "vision:1-2", "audio:8", "audio:1-2-3")),
+        *(("mute", text) for text in ("eeg:,", "eeg:12-8", "vision:1-2", "audio:8", "audio:1-2-3")),
         ("mute-electrode", " , "),
-        *(("cover", text) for text in ("nose", "0,0,2,1", "0.5,0,0.5,1", "nan,0,1,1", "1,2,3")),
+        *(
+            ("cover", text)
+            for text in ("nose", "", "-1,0,1,1", "0,0,inf,1", "0,0,2,1", "0.5,0,0.5,1", "nan,0,1,1", "1,2,3")
+        ),
         *(("silence", text) for text in ("audio:2-1", "audio", "1-2")),
         ("turn", "eeg"),
     ],
@@ -231,17 +234,28 @@ def test_wrong_text_is_refused_in_one_sentence(option: str, text: str) -> None:
     ("kind", "option", "text"),
     [
         ("eeg", "mute", "eeg:60-70"),
+        ("eeg", "mute", "eeg:8-900"),
         ("eeg", "mute", "eeg:8.1-8.2"),
         ("eeg", "mute-electrode", "Oz"),
         ("eeg", "shift", "eeg:9"),
         ("eeg", "shift", "eeg:0.001"),
         ("audio", "mute", "audio:9000-9999"),
+        ("audio", "mute", "audio:300-9000"),
+        ("audio", "mute", "audio:300-301"),
+        ("eeg", "silence", "eeg:1-9"),
+        ("vision", "silence", "vision:1-5"),
         ("audio", "silence", "audio:90-99"),
     ],
 )
 def test_what_does_not_fit_the_recordings_is_refused(kind: str, option: str, text: str) -> None:
     with pytest.raises(UsageError, match="expected"):
         changed(MADE[kind](), option, text)
+
+
+def test_noise_needs_a_signal() -> None:
+    flat = made("eeg", np.ones((2, 3, 200), np.float32), np.ones((2, 200), bool), {"rate": RATE, "channels": ["a"] * 3})
+    with pytest.raises(UsageError, match="with a signal"):
+        changed(flat, "noise", "eeg:10")
 
 
 def test_tables_of_features_have_neither_frequencies_nor_pictures() -> None:

@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from eavdash.explain.pointing import COLUMNS, Axes, Pointing, point, point_frequency, table
+from eavdash.data.audio.reading import logmel, mel_hertz
+from eavdash.explain.pointing import COLUMNS, LEAKAGE, Axes, Pointing, point, point_frequency, table
 from eavdash.explain.spectrum import by_frequency, frequencies
 from eavdash.explain.truth import Planted
 
@@ -54,7 +55,7 @@ def hits(points: tuple[Pointing, ...]) -> dict[str, bool]:
 @pytest.mark.parametrize("modality", AXES)
 def test_a_perfect_map_hits_everything(modality: str) -> None:
     found = point(modality, perfect(modality), AXES[modality], PLANTED[modality])
-    assert len(found) == 2
+    assert len(found) == (3 if modality == "audio" else 2)
     assert all(p.hit and 0 < p.chance < 0.5 for p in found)
 
 
@@ -105,10 +106,35 @@ def test_swapped_channels_bands_and_crops_lose() -> None:
     reversed_bands = replace(AXES["audio"], frequencies=HERTZ[::-1])
     assert hits(point("audio", perfect("audio"), reversed_bands, PLANTED["audio"])) == {
         "time": True,
+        "pitch band": False,
         "pitch band and time": False,
     }
     elsewhere = replace(AXES["vision"], crops=CROPS[..., [1, 1, 0, 3]])  # the left half
     assert not hits(point("vision", perfect("vision"), elsewhere, PLANTED["vision"]))["region"]
+
+
+def test_a_tone_is_shown_beside_its_frequency_as_far_as_the_bands_of_sound_reach() -> None:
+    """The skirts of a tone at 110 Hz are above -25 dB only within the leakage, and above -15 dB up to half of it."""
+    time = np.arange(16000) / 16000
+    hertz = np.array(mel_hertz(16000, 128))
+    energies = logmel(0.5 * np.sin(2 * np.pi * 110 * time).astype(np.float32), 16000).mean(axis=0)
+    decibels = 10 / np.log(10) * (energies - energies.max())
+    wide = hertz[1] - hertz[0]  # a mel band reaches to the centres of its neighbours
+    assert (decibels[np.abs(hertz - 110) > LEAKAGE + wide] < -25).all()
+    assert (decibels[(np.abs(hertz - 110) < LEAKAGE / 2) & (decibels > -60)] > -15).all()
+    cells = np.zeros((2, 50, len(HERTZ)))
+    cells[1, 20:22, 8:12] = 1  # their centre is at 435 Hz
+    low = replace(PLANTED["audio"], where={"pitch": (480.0, 700.0)})
+    assert hits(point("audio", cells, AXES["audio"], low))["pitch band and time"]
+    high = replace(PLANTED["audio"], where={"pitch": (560.0, 700.0)})
+    assert not hits(point("audio", cells, AXES["audio"], high))["pitch band and time"]
+
+
+def test_a_band_is_that_of_the_sum_over_time_which_single_cells_do_not_outweigh() -> None:
+    values = perfect("audio")
+    values[1, 15:17, 60:64], values[1, 19:21, 60:64] = 9, -9  # for and against, elsewhere
+    found = hits(point("audio", values, AXES["audio"], PLANTED["audio"]))
+    assert found == {"time": True, "pitch band": True, "pitch band and time": False}
 
 
 def test_samples_have_a_time_but_no_band() -> None:

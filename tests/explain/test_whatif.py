@@ -117,11 +117,10 @@ def test_the_decision_before_is_made_once(session: TrialSession, monkeypatch: py
     assert (second.before, second.reproduction) == (first.before, first.reproduction)
 
 
-def test_a_swap_with_itself_changes_nothing(session: TrialSession) -> None:
-    found = session.ask(asked(*(f"swap {m}={session.trial}" for m in MODALITIES)))
-    assert found.encoders_run == MODALITIES
-    assert probabilities(found.after) == pytest.approx(probabilities(found.before), abs=1e-6)
-    assert found.after.shapley == pytest.approx(found.before.shapley, abs=1e-5)
+@pytest.mark.parametrize("whose", ["", "@1"])
+def test_a_swap_with_itself_is_refused(session: TrialSession, whose: str) -> None:
+    with pytest.raises(UsageError, match="a swap with another trial"):
+        session.ask(asked(f"swap audio={session.trial}{whose}"))
 
 
 def test_everything_of_another_trial_is_the_decision_on_it(session: TrialSession, study: StudyDir, run: RunDir) -> None:
@@ -261,9 +260,11 @@ def test_the_command_prints_and_stores_only_when_asked(
         ["--drop", "smell"],
         ["--drop", "audio", "--noise", "audio:1"],
         ["--mute", "eeg:90-99"],
+        ["--mute", "eeg:8-900"],
         ["--swap", "audio=none"],
         ["--mute-electrode", "Xy"],
         ["--silence", "audio:5-9"],
+        ["--silence", "audio:1-9"],
     ):
         assert main([*words, *wrong]) == 2, wrong
         error = capsys.readouterr().err.strip()

@@ -1,10 +1,16 @@
-"""The Chromium of the browser tests. Run as a script, it exits with 0 if there is one."""
+"""The Chromium of the browser tests, and when a page of it is settled. As a script, it exits with 0 if there is one."""
 
 from __future__ import annotations
 
 import os
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+SECOND = 1000  # Playwright counts in milliseconds
 
 ARGUMENTS = [
     "--no-sandbox",
@@ -32,6 +38,15 @@ def chromium() -> str | None:
             for found_path in sorted(Path(cache).expanduser().glob(pattern)):
                 return str(found_path)
     return None
+
+
+def settle(page: Page) -> None:
+    """Wait until the script of a page of the dashboard has run and its charts are drawn."""
+    ready = "[data-testid=stApp][data-test-script-state=notRunning]"
+    page.wait_for_selector(f"{ready} h1", timeout=120 * SECOND)
+    page.wait_for_timeout(500)
+    page.wait_for_selector(ready, timeout=120 * SECOND)
+    page.wait_for_function("() => !document.querySelector('[data-testid=stSkeleton]')", timeout=60 * SECOND)
 
 
 if __name__ == "__main__":

@@ -235,6 +235,20 @@ def test_a_new_transformer_is_the_geometric_mean_of_the_opinions_of_present_moda
     assert torch.allclose(model(tokens, masks, encoder_logits).logits, expected, atol=1e-5)
 
 
+def test_an_opinion_that_says_nothing_changes_nothing_where_absence_is_flat() -> None:
+    torch.manual_seed(0)
+    model = TransformerFusion(DIMS, 5, flat_absence=True).eval()
+    older = TransformerFusion(DIMS, 5).eval()  # the others' weights grow
+    tokens, masks = windows()
+    logits = {m: torch.randn(4, 5) for m in DIMS} | {"eeg": torch.zeros(4, 5)}
+    without = {**masks, "eeg": torch.zeros_like(masks["eeg"])}
+    with_it = model(tokens, masks, logits).logits.log_softmax(1)
+    assert torch.allclose(model(tokens, without, logits).logits.log_softmax(1), with_it, atol=1e-5)
+    assert (older(tokens, without, logits).logits.log_softmax(1) - with_it).abs().max() > 0.1
+    nobody = {m: torch.zeros_like(mask) for m, mask in masks.items()}
+    assert torch.allclose(model(tokens, nobody, logits).logits, torch.zeros(4, 5), atol=1e-6)
+
+
 def test_a_share_of_the_transformer_is_that_of_the_encoders_opinion_in_its_output() -> None:
     model = make("transformer")
     assert isinstance(model, TransformerFusion)

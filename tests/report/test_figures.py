@@ -39,6 +39,9 @@ def test_one_bar_per_subject_and_stage_and_the_average_last(scores: pd.DataFrame
     assert list(drawn[0].x) == ["1", "2", "10", results.AVERAGE]
     assert drawn[0].y[-1] == pytest.approx(np.mean(drawn[0].y[:-1]))
     assert "n = 20" in drawn[0].customdata[0][2]
+    told = bars(scores, spread={("2", "eeg"): "seeds 0: 40 %, 1: 60 %"})
+    assert told.data[2].customdata[1][3].endswith("seeds 0: 40 %, 1: 60 %")
+    assert "seeds" not in told.data[2].customdata[0][3]
 
 
 def test_one_subject_is_no_average(scores: pd.DataFrame) -> None:

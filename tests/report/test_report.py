@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 
 import hostile
 import pandas as pd
+import plotly.graph_objects as go
 import pytest
 from fake_study import make_explanation, make_study
 from PIL import Image
@@ -20,10 +21,11 @@ from PIL import Image
 from eavdash.cli.main import main, parser
 from eavdash.config.convert import with_settings
 from eavdash.config.presets import preset
+from eavdash.errors import IntegrityError
 from eavdash.explain.check_record import Check
 from eavdash.explain.explanation import save_explanation
 from eavdash.report import static
-from eavdash.report.document import contents, explained, methods
+from eavdash.report.document import contents, explained, methods, sections
 from eavdash.report.document.figures import figures_of
 from eavdash.report.document.render import page, write_figures
 from eavdash.store import StudyDir
@@ -178,5 +180,30 @@ def test_the_command_writes_the_file_and_refuses_a_folder(
     assert main(["report", "demo", "--output", str(tmp_path / "r.html"), "--json", *folder]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["bytes"] == (tmp_path / "r.html").stat().st_size < 15_000_000
-    assert main(["report", "demo", "--output", str(tmp_path), *folder]) == 1
+    assert main(["report", "demo", "--output", str(tmp_path), *folder]) == 2
     assert "eavdash: " in capsys.readouterr().err
+
+
+def test_a_report_without_splits_fails_before_any_figure(tmp_path: Path) -> None:
+    made = make_study(tmp_path, subjects=("1",), stages=("eeg",))
+    made.splits_file.write_text("nothing\n")
+    told: list[str] = []
+    with pytest.raises(IntegrityError, match=r"splits\.csv"):
+        page(made, lambda done, total, what: told.append(what))
+    assert not told
+
+
+def test_the_declared_question_has_the_interval_and_the_sentence_of_the_page(tmp_path: Path) -> None:
+    made = make_study(tmp_path, subjects=[str(number) for number in range(7)], stages=("eeg", "fusion"), trials=20)
+    found = contents.read(made)
+    assert found.inferred is not None
+    assert found.question.primary is not None
+    assert (found.question.primary.low, found.question.primary.high) == (found.inferred.low, found.inferred.high)
+    text = str(sections.statistics(found, []).blocks)
+    assert "BCa bootstrap" in text
+    assert "majority class" in text
+
+
+def test_names_in_other_scripts_draw_without_a_warning() -> None:
+    drawn = static.picture(go.Figure(go.Bar(x=["日本", "Zoé"], y=[1, 2])), "svg", "日本")
+    assert "日本" in drawn.decode()

@@ -21,6 +21,7 @@ def study(folds: int) -> tuple[pd.DataFrame, pd.DataFrame]:
         for stage, skill in (("fusion", 0.8), ("eeg", 0.5))
     ]
     trials = pd.DataFrame(rows, columns=["fold", "subject", "trial", "seed", "stage", "correct"])
+    trials = trials.assign(label="a", predicted=np.where(trials["correct"], "a", "b"))
     splits = [
         (f, s) for f in range(folds) for s, n in (("test", 20), ("train", 80), ("validation", 5)) for _ in range(n)
     ]
@@ -42,3 +43,14 @@ def test_the_variance_grows_by_the_ratio_of_test_to_training_trials() -> None:
 def test_one_fold_says_nothing() -> None:
     found = across_folds.fold_test(*study(1), "fusion", "eeg")
     assert "at least two tested folds" in across_folds.sentence(found)
+
+
+def test_the_test_of_accuracy_is_that_of_a_metric_too() -> None:
+    trials, splits = study(4)
+    trials["label"] = np.where(trials["trial"].astype(int) < 15, "a", "b")  # unbalanced classes
+    wrong = np.where(trials["label"] == "a", "b", "a")
+    trials["predicted"] = np.where(trials["correct"], trials["label"], wrong)
+    found = across_folds.fold_test(trials, splits, "fusion", "eeg", "balanced_accuracy")
+    recall = trials.groupby(["stage", "fold", "label"])["correct"].mean().groupby(["stage", "fold"]).mean()
+    assert found.difference == pytest.approx((recall["fusion"] - recall["eeg"]).mean())
+    assert found.difference != pytest.approx(across_folds.fold_test(trials, splits, "fusion", "eeg").difference)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from fake_study import make_study
+from sklearn.metrics import f1_score
 
 from eavdash.report.figures import between as figures
 from eavdash.results import between, optimism, tables
@@ -91,3 +92,21 @@ def test_the_steps_to_honest_scoring_add_up(tmp_path: Path) -> None:
     assert len(figures.waterfall(steps, "fusion").data) == len(figures.step_table(steps)) == 5
     alone = optimism.optimism(honest, "eeg", tables.scores(honest, "frame"), tables.scores(honest), None)
     assert [s.name for s in alone] == ["per trial"]
+
+
+def test_studies_are_compared_in_another_metric(two: tuple[StudyDir, StudyDir]) -> None:
+    one, other = (tables.trials(s) for s in two)
+    found = between.between(two[0], one, two[1], other, "macro_f1")
+    both = one.merge(other, on=["subject", "trial", "stage"], suffixes=("", "_b"))  # a row per seed of the second
+    mine = both.drop_duplicates(["subject", "trial"])
+    expected = {
+        name: f1_score(rows["label"], rows["predicted"], average="macro", zero_division=0)
+        for name, rows in mine.groupby("subject")
+    }
+    assert found.people["eeg"]["a"].to_dict() == pytest.approx(expected)
+    doubled = {
+        name: f1_score(rows["label_b"], rows["predicted_b"], average="macro", zero_division=0)
+        for name, rows in both.groupby("subject")
+    }
+    assert found.people["eeg"]["b"].to_dict() == pytest.approx(doubled)
+    assert found.metric == "macro_f1"

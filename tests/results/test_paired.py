@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import pytest
-from scipy.stats import ttest_1samp
+from scipy.stats import ttest_1samp, wilcoxon
 
 from eavdash.results import paired
 
@@ -96,3 +96,9 @@ def test_p_is_uniform_without_a_difference_and_intervals_cover(subjects: int, ti
     assert rejected >= (0.01 if subjects == 7 else 0.05 - error - (0.01 if ties else 0))
     covered = np.mean([c.low <= 0 <= c.high for c in found])
     assert abs(covered - 0.95) <= 0.02
+
+
+def test_the_signed_rank_test_of_many_subjects_is_scipys_normal_one() -> None:
+    gap = np.random.default_rng(3).integers(-4, 6, 300) / 20  # with ties and zeros
+    found = paired.compare("a", gap.tolist(), "b", [0.0] * 300)
+    assert found.p_wilcoxon == pytest.approx(wilcoxon(gap, method="approx").pvalue, rel=1e-9)

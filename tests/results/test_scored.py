@@ -5,10 +5,10 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 from fake_study import make_study, write_parquet
+from pandas_scores import by_hand
 
 from eavdash.config.choices import STAGES
 from eavdash.results import groups, study_scores, tables, trial_scores
@@ -30,42 +30,6 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> StudyDir:
     )
 
 
-def by_hand(study: StudyDir, level: str, subject: str, stage: str) -> dict[str, float]:
-    """Compute the scores of one subject and stage from predictions.parquet with pandas alone."""
-    parts = [
-        pd.read_parquet(run.predictions_file)
-        for run in study.runs()
-        if f"-{stage}-" in run.name and run.model_file.exists()
-    ]
-    rows = pd.concat(parts)
-    rows = rows[(rows["split"] == "test") & (rows["subject"] == subject)]
-    p = [c for c in rows.columns if c.startswith("p_")]
-    if level == "trial":
-        rows = rows[rows["frame"] == -1]
-        logs = rows.assign(**np.log(rows[p])).groupby(["trial", "fold", "seed", "label"])[p].mean()
-        items = logs.idxmax(axis=1).str.removeprefix("p_").rename("predicted").reset_index()
-        key = ["trial"]
-    else:
-        items = rows[(rows["frame"] >= 0) == (level == "frame")]
-        key = ["trial", "window", "frame"]
-    weight = 1 / items.groupby(key)["label"].transform("size")
-    right = items["label"] == items["predicted"]
-    names = sorted({*items["label"], *items["predicted"]})
-    recall = [(weight * right)[items["label"] == c].sum() / weight[items["label"] == c].sum() for c in names]
-    f1 = [
-        2
-        * (weight * right)[items["label"] == c].sum()
-        / (weight[items["label"] == c].sum() + weight[items["predicted"] == c].sum())
-        for c in names
-    ]
-    return {
-        "n": len(items[key].drop_duplicates()),
-        "accuracy": (weight * right).sum() / weight.sum(),
-        "balanced_accuracy": float(np.nanmean(recall)),
-        "macro_f1": float(np.mean(f1)),
-    }
-
-
 @pytest.mark.parametrize("level", tables.LEVELS)
 def test_every_score_is_that_of_pandas_alone(study: StudyDir, level: str) -> None:
     table = tables.scores(study, level)
@@ -73,6 +37,13 @@ def test_every_score_is_that_of_pandas_alone(study: StudyDir, level: str) -> Non
     for row in table.to_dict("records"):
         for name, value in by_hand(study, level, row["subject"], row["stage"]).items():
             assert row[name] == pytest.approx(value, abs=1e-12), (row, name)
+
+
+def test_seeds_and_folds_are_told_apart(study: StudyDir) -> None:
+    found = study_scores.read(study).spread("trial", "accuracy")
+    rows = tables.scores(study, by=("seed",)).query("subject == '10' and stage == 'fusion'")
+    values = [f"{100 * value:.0f} %" for value in rows["accuracy"]]
+    assert found["10", "fusion"].startswith(f"seeds 0: {values[0]}, 1: {values[1]}; folds 0: ")
 
 
 @pytest.mark.parametrize("by", [(), ("fold",), ("fold", "seed")])
@@ -154,3 +125,16 @@ def test_a_new_run_costs_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     shutil.copytree(done.path, study.path / "s03-fusion")
     assert len(tables.scores(study)) == 12
     assert read[11:] == ["s03-fusion"]
+
+
+@pytest.mark.parametrize("value", [float("nan"), -0.5, 2.0])
+def test_probabilities_that_are_none_are_damage(value: float, tmp_path: Path) -> None:
+    made = make_study(tmp_path, subjects=("1", "2"), stages=("eeg",), compact=False)
+    run = made.run("s01-eeg")
+    rows = pd.read_parquet(run.predictions_file)
+    rows.loc[rows["split"] == "test", "p_Anger"] = value
+    write_parquet(run.predictions_file, rows)
+    run.update(checksums=run.seal())
+    found = study_scores.read(made)
+    assert "probabilities from 0 to 1" in found.problems["s01-eeg"]
+    assert set(found.scores()["subject"]) == {"2"}

@@ -95,7 +95,7 @@ def test_the_answer_says_what_can_be_told() -> None:
     table = subjects.standings(scores(eeg=[0.4] * 8, fusion=[0.7] * 8))
     told = answer.answer(table, ask(trials, pd.Series({"eeg": 0.5})))
     assert told.startswith(
-        "Fusion 70.0 %, 30.0 points above EEG, the modality chosen by validation, 10.0 points below the"
+        "Fusion 70.0\xa0%, 30.0 points above EEG, the modality chosen by validation, 10.0 points below the"
     )
     assert "mean of softmaxes; fusion is better (p" in told
     few = ask(trials[trials["subject"] < "4"], pd.Series({"eeg": 0.5}))
@@ -103,4 +103,4 @@ def test_the_answer_says_what_can_be_told() -> None:
     assert "no verdict: not all runs" in answer.answer(table, ask(trials, pd.Series({"eeg": 0.5}), "Not done yet: 1."))
     assert "no verdict without validation" in answer.answer(table, ask(trials, pd.Series(dtype=float)))
     alone = answer.answer(subjects.standings(scores(audio=[0.5], eeg=[0.4])), ask(trials[:0], pd.Series(dtype=float)))
-    assert alone == "Audio 50.0 %, the highest of 2 stages; there is nothing to compare it with."
+    assert alone == "Audio 50.0\xa0%, the highest of 2 stages; there is nothing to compare it with."

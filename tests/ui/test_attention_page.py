@@ -168,13 +168,13 @@ def said(*subjects: pd.DataFrame, kind: str = "attention") -> list[str]:
 def test_disagreement_is_said_and_explained_by_the_kind_of_fusion() -> None:
     for kind, reason in (("attention", "weight of a modality's opinion"), ("transformer", "cancel each other")):
         first, second = said(means((0.93, 0.05, 0.02), (0.62, 0.3, 0.08)), kind=kind)
-        assert first.endswith("rest most on Vision (62 %), then Audio (30 %) and EEG (8 %).")
-        assert second.startswith("Attention says Vision 93 %, Shapley 62 %.")
+        assert first.endswith("rest most on Vision (62\xa0%), then Audio (30\xa0%) and EEG (8\xa0%).")
+        assert second.startswith("Attention says Vision 93\xa0%, Shapley 62\xa0%.")
         assert reason in second
     _, second = said(means((0.6, 0.3, 0.1), (0.62, 0.3, 0.08)))
     assert second == "On average attention says much the same: no share differs by more than 2 points."
     _, second = said(means((0.4, 0.41, 0.19), (0.42, 0.39, 0.19)))
-    assert second.startswith("Attention says Vision 40 %, Shapley 42 %.")  # another modality comes first
+    assert second.startswith("Attention says Vision 40\xa0%, Shapley 42\xa0%.")  # another modality comes first
 
 
 def test_a_mean_over_subjects_does_not_hide_their_disagreement() -> None:
@@ -182,7 +182,7 @@ def test_a_mean_over_subjects_does_not_hide_their_disagreement() -> None:
     sentence = said(first, second, means((0.6, 0.2, 0.2), (0.6, 0.2, 0.2)))[1]
     assert sentence.startswith("On average attention says much the same: no share differs by more than 2 points.")
     assert "In 2 of 3 subjects a share differs by 10 points or more, most for subject 1" in sentence
-    assert "attention says Vision 80 %, Shapley 50 %." in sentence
+    assert "attention says Vision 80\xa0%, Shapley 50\xa0%." in sentence
     assert "weight of a modality's opinion" in sentence
 
 

@@ -119,7 +119,7 @@ def test_the_cookie_outlives_a_restart(entrance: Entrance) -> None:
 def test_no_route_answers_without_the_cookie(entrance: Entrance, path: str) -> None:
     for method in ("GET", "POST"):
         assert entrance.ask(path, method).status == 401
-    forged = re.sub(r"=.", "=_", entrance.cookie)
+    forged = re.sub(r"=(.)", lambda found: "=-" if found[1] == "_" else "=_", entrance.cookie, count=1)
     assert entrance.ask(path, Cookie=forged).status == 401
 
 

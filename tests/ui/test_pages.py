@@ -59,10 +59,12 @@ def open_page(page: str, before: dict | None = None) -> AppTest:
 
 
 def page_text(app: AppTest) -> str:
-    """Return all texts of the page."""
+    """Return all texts of the page, with the helps of captions; spaces that do not break as spaces."""
     kinds = (app.title, app.markdown, app.caption, app.info, app.warning, app.error, app.success)
     text = "\n".join(str(element.value) for kind in kinds for element in kind)
-    return text.replace("\\", "").replace("\u2060", "")  # Markdown removes the backslashes of text.markdown
+    text += "\n".join(caption.proto.help for caption in app.caption)
+    # Markdown removes the backslashes of text.markdown.
+    return text.replace("\\", "").replace("\u2060", "").replace("\xa0", " ")
 
 
 def test_a_missing_study_in_the_url_is_reported(checkpoints: Path) -> None:

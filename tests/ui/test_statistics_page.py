@@ -121,10 +121,11 @@ def test_expressiveness_is_measured_by_a_task_and_then_shown(
 def test_two_studies_are_compared_from_the_address(checkpoints: Path) -> None:
     make_study(checkpoints, "first", subjects=[str(i) for i in range(7)], protocol="paper")
     make_study(checkpoints, "second", subjects=[str(i) for i in range(7)], seed=4)
-    app = at({"study": "second", "other": "first", "stage": "eeg"}, "compare")
+    app = at({"study": "second", "other": "first", "stage": "eeg", "metric": "macro_f1"}, "compare")
     assert app.selectbox(key="results_compare_other").value == "first"
     text = page_text(app)
     assert "The protocols differ: conversation and paper." in text
+    assert "Macro-F1 on the trials that both studies have tested" in text
     assert "Only first is marked" in text
     assert table(app, "p (Holm)")["stage"].tolist() == ["Vision", "Audio", "EEG", "Fusion"]
     assert drawn_in(app, {"results_compare_scatter", "results_compare_steps"})

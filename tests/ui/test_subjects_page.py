@@ -59,7 +59,7 @@ def test_what_is_missing_is_a_hole_with_its_state_and_opens_its_run(checkpoints:
     assert "audio lacks 1 subject (1 damaged); eeg lacks 1 subject (1 failed)" in text(app)
     means = {m.label: m.value for m in app.metric}
     scores = tables.scores(study).groupby("stage")["accuracy"].mean()
-    assert means["EEG"] == f"{100 * scores['eeg']:.1f} %"
+    assert means["EEG"] == f"{100 * scores['eeg']:.1f}\xa0%"
     assert app.dataframe[0].value["EEG"].tolist()[0] == "failed"
     app.session_state[subjects_page.OPEN] = "s01-eeg"
     app.run()
@@ -105,7 +105,7 @@ def test_every_metric_is_that_of_the_tables_in_cards_bars_and_table(checkpoints:
     app = opened(metric="balanced_accuracy")
     scores = tables.scores(study)
     vision = scores[scores["stage"] == "vision"]
-    assert {m.label: m.value for m in app.metric}["Vision"] == f"{100 * vision['balanced_accuracy'].mean():.1f} %"
+    assert {m.label: m.value for m in app.metric}["Vision"] == f"{100 * vision['balanced_accuracy'].mean():.1f}\xa0%"
     bars = next(t for t in drawn(app, "chart") if t["name"] == "Vision")
     assert bars["y"][:3] == pytest.approx((100 * vision["balanced_accuracy"]).tolist())
     assert not [t for t in drawn(app, "chart") if t["name"] == "chance line"]

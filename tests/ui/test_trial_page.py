@@ -186,7 +186,7 @@ def test_the_waterfall_adds_up_and_a_disagreement_is_explained(checkpoints: Path
     lengths = {b["y"][0]: numbers(b["x"])[0] for b in bars}
     assert lengths["Vision"] / lengths["EEG"] == pytest.approx(7, rel=1e-3)
     table = app.dataframe[0].value
-    assert table["Share"].tolist() == ["70 %", "20 %", "10 %"]
+    assert table["Share"].tolist() == ["70\xa0%", "20\xa0%", "10\xa0%"]
     assert table["Map"][0] == f"{made.sums['vision']:+.2f}".replace("-", "−")
     gap = max(abs(row[f"attention_{m}"] - share) for m, share in zip(MODALITIES, (0.7, 0.2, 0.1), strict=True))
     assert ("Attention says" in page_text(app)) == (gap >= 0.1)

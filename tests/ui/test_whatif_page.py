@@ -134,7 +134,7 @@ def test_the_figures_show_both_decisions_and_the_way_between() -> None:
     assert [list(trace.y) for trace in bars.data] == [pytest.approx([80, 20]), pytest.approx([30, 70])]
     assert [trace.y[0] for trace in figures.difference(found).data] == ["Before", "Vision", "Audio", "After"]
     assert figures.table(found)["Shapley"].tolist() == ["+0.30 → +0.30", "+0.20 → −0.50"]
-    assert figures.windows(found)["After"].tolist() == ["Calmness (70 %)"] * 2
+    assert figures.windows(found)["After"].tolist() == ["Calmness (70\xa0%)"] * 2
 
 
 @pytest.fixture

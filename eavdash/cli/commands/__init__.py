@@ -10,6 +10,7 @@ from eavdash.cli.commands.dashboard import app, demo
 from eavdash.cli.commands.encoders import encoders
 from eavdash.cli.commands.execution import executors
 from eavdash.cli.commands.explaining import explain
+from eavdash.cli.commands.export import export
 from eavdash.cli.commands.expressiveness import expressiveness
 from eavdash.cli.commands.maps import maps
 from eavdash.cli.commands.outcome import results

@@ -167,6 +167,8 @@ def _note_remarks(study: store.StudyDir, metric: str) -> None:
     note_marks(study)
     for sentence in comparisons.behind(comparisons.decisions(study_scores.read(study)), metric):
         console.info(f"note: {sentence}")
+    if uneven := comparisons.uneven(study_scores.read(study).trials()):
+        console.info(f"note: {uneven}")
     if gain := gain_sentence(epoch_gain(study)):
         console.info(f"note: {gain}")
     for sentence in probes.sentences(study):

@@ -15,6 +15,7 @@ from eavdash.config.convert import with_settings
 from eavdash.config.presets import preset
 from eavdash.config.schema import StudyConfig
 from eavdash.errors import EavdashError, UsageError
+from eavdash.store.outputs import output_folder, write_output
 from eavdash.store.private import cache_folder
 from eavdash.text import plural
 
@@ -23,7 +24,7 @@ def check(options: argparse.Namespace) -> int:
     """Print the health report of a dataset; on request, write CSV files and a picture of each subject's faces."""
     from eavdash.health import kept
     from eavdash.health.check import check_dataset
-    from eavdash.health.report import make_folder, write_csv
+    from eavdash.health.report import write_csv
     from eavdash.models.automatic import resolved
 
     config = preset(options.preset)
@@ -37,7 +38,7 @@ def check(options: argparse.Namespace) -> int:
     state = _state(options.root) if usual else ""
     for folder in (options.csv, options.contact_sheet):
         if folder:
-            make_folder(folder)  # fail before minutes of work
+            output_folder(folder)  # fail before minutes of work
     with console.progress_bar("checking") as progress:
         report = check_dataset(
             options.root, lambda done, of: progress(done, of, "files"), config, cache, faces=not options.no_faces
@@ -97,7 +98,6 @@ def _contact_sheets(root: str, config: StudyConfig, folder: Path) -> list[Path]:
     """Write one picture per subject with videos."""
     from eavdash.data.table import open_table
     from eavdash.data.video.contact_sheet import contact_sheet, with_pictures
-    from eavdash.store.atomic import write_atomic
     from eavdash.store.names import check_unit_names
 
     table = open_table(root)
@@ -108,7 +108,7 @@ def _contact_sheets(root: str, config: StudyConfig, folder: Path) -> list[Path]:
         if len(rows):
             sheet = contact_sheet(rows, config)
             path = folder / f"{store.unit_name(subject)}.png"
-            write_atomic(path, partial(sheet.save, format="PNG"))
+            write_output(path, partial(sheet.save, format="PNG"))
             written.append(path)
     return written
 

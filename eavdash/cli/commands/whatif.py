@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import json
 import math
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from eavdash.cli import console
 from eavdash.cli.commands.chosen import study_of
-from eavdash.errors import IntegrityError
+from eavdash.store.outputs import output_file, write_output
 from eavdash.store.task import report_progress
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ def whatif(options: argparse.Namespace) -> int:
 
     study = study_of(options)
     changes = changes_of(options.changes)
+    options.output = output_file(options.output) if options.output else None
     report_progress(0, 1, f"subject {options.subject}, trial {options.trial}")
     from eavdash.explain.whatif import what_if
 
@@ -31,11 +32,7 @@ def whatif(options: argparse.Namespace) -> int:
     found = what_if(study, options.subject, options.trial, changes, **asked)
     report_progress(1, 1)
     if options.output:
-        from eavdash.store.atomic import write_json
-
-        file = Path(options.output)
-        with IntegrityError.from_os(file, expected="a file that can be written", remedy="choose another place"):
-            write_json(file, found.document())
+        write_output(options.output, lambda file: file.write(f"{json.dumps(found.document(), indent=2)}\n".encode()))
     if options.json:
         console.print_json(found.document())
     else:

@@ -56,8 +56,13 @@ class MuteBand(Change):
         if hertz is None:
             raise self.refuse("recordings with frequencies", "a table of features", "leave this change out")
         here = (hertz >= self.low) & (hertz <= self.high)
+        self._within(float(windows.meta["rate"]))
         if not here.any():
-            raise self._empty(f"{hertz[0]:.0f} to {hertz[-1]:.0f} Hz")
+            raise self.refuse(
+                f"a band with the centre of a mel band, {hertz[0]:.0f} to {hertz[-1]:.0f} Hz",
+                "one between two",
+                "widen it",
+            )
         values = by_step(windows)
         valid = np.asarray(windows.mask, dtype=bool)
         values[valid[:, :, None] & here] = silence_of(windows)
@@ -66,8 +71,7 @@ class MuteBand(Change):
     def _from_spectrum(self, windows: WindowSet) -> WindowSet:
         values = by_step(windows).astype(np.float64)
         rate = float(windows.meta["rate"])
-        if self.low > rate / 2:
-            raise self._empty(f"0 to {rate / 2:g} Hz")
+        self._within(rate)
         for row, mask in enumerate(np.asarray(windows.mask, dtype=bool)):
             count = int(mask.sum())
             if not count:
@@ -81,5 +85,7 @@ class MuteBand(Change):
             values[row, mask] = np.fft.irfft(spectrum, count, axis=0)
         return with_steps(windows, values)
 
-    def _empty(self, there: str) -> Exception:
-        return self.refuse(f"a band within {there}", "none of it there", "choose another band")
+    def _within(self, rate: float) -> None:
+        if self.high > rate / 2:
+            expected = f"a band within 0 to {rate / 2:g} Hz, half the rate"
+            raise self.refuse(expected, f"{self.low:g} to {self.high:g} Hz", "choose another band")

@@ -57,6 +57,8 @@ class Noise(Change):
             changed = np.logaddexp(values, noise + np.log(gain))
         else:
             power = signal.var() if windows.kind == "vision" else signal.var(axis=0)
+            if not np.any(power > 0):
+                raise self.refuse("a recording with a signal", "a constant one", "leave this change out")
             changed = values + random.standard_normal(values.shape) * np.sqrt(share * power)
         values[valid] = changed[valid]
         return with_steps(windows, values)

@@ -12,6 +12,9 @@ from eavdash.data.windows import WindowSet
 from eavdash.explain.changes.base import Change, by_step, front_end_of, name_of, with_steps
 from eavdash.explain.changes.parsing import of_modality, span
 
+#: Seconds after the last step that a stretch may end: the last spectrogram row ends after its centre, and windows leave
+#: out what is too short for one more step.
+EDGE = 0.5
 _HOW = {"vision": "blank", "audio": "silent", "eeg": "flat"}
 
 
@@ -50,10 +53,11 @@ class Silence(Change):
         times = times_of(windows)
         with np.errstate(invalid="ignore"):
             here = (times >= self.start) & (times < self.stop)
-        if not here.any():
-            remedy = "choose a longer or another stretch"
-            found = f"no step from {self.start:g} to {self.stop:g} s"
-            raise self.refuse(f"a stretch of the {np.nanmax(times):.2f} s recorded", found, remedy)
+        known = np.sort(times[~np.isnan(times)])
+        end = float(known[-1] + np.median(np.diff(known))) if len(known) > 1 else float(known[-1])
+        if not here.any() or self.stop > end + EDGE:
+            found = f"{self.start:g} to {self.stop:g} s" if self.stop > end + EDGE else "one without any step"
+            raise self.refuse(f"a stretch within the {end:.4g} s recorded", found, "choose another stretch")
         values, valid = by_step(windows), np.asarray(windows.mask, dtype=bool)
         if windows.kind == "vision":
             values[here] = np.rint(values[here].mean(axis=(1, 2), keepdims=True))

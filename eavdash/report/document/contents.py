@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from eavdash.config.choices import STAGES
+from eavdash.config.choices import ACROSS, STAGES
 from eavdash.config.convert import recorded_config
 from eavdash.config.schema import StudyConfig
 from eavdash.errors import EavdashError
@@ -19,7 +19,18 @@ from eavdash.explain.sums import attribution_sums
 from eavdash.health.kept import KeptReport, kept
 from eavdash.jobs.snapshot import snapshot
 from eavdash.report.caveats import Caveats, of_study
-from eavdash.results import agreement, comparisons, epochs, groups, probes, shapley, study_scores
+from eavdash.results import (
+    across_folds,
+    agreement,
+    comparisons,
+    epochs,
+    groups,
+    inference,
+    probes,
+    shapley,
+    study_scores,
+)
+from eavdash.results.columns import study_table
 from eavdash.results.comparisons import Question
 from eavdash.results.decisions import Decisions
 from eavdash.results.reading import BASELINES
@@ -61,8 +72,37 @@ class Contents:
 
     @functools.cached_property
     def question(self) -> Question:
-        """The declared question and what stands beside it."""
+        """The declared question, with the interval of :attr:`inferred`, and what stands beside it."""
+        asked, found = self._asked, self.inferred
+        if asked.primary is None or found is None:
+            return asked
+        return replace(asked, primary=replace(asked.primary, low=found.low, high=found.high))
+
+    @functools.cached_property
+    def _asked(self) -> Question:
         return comparisons.ask(self.decisions, comparisons.validation_means(self.scored), self.caveats.unfinished)
+
+    @functools.cached_property
+    def inferred(self) -> inference.Inference | None:
+        """The inference on the declared question; None if there is no such comparison."""
+        c = self._asked.primary
+        if c is None or not c.subjects:
+            return None
+        both = comparisons.of_both(self.decisions, "fusion", c.b)
+        return inference.infer((both["a"] - both["b"]).to_numpy(float))
+
+    @functools.cached_property
+    def splits(self) -> pd.DataFrame:
+        """The study's splits.csv."""
+        return study_table(self.study.splits_file, ("subject", "trial", "group", "fold", "split"))
+
+    @functools.cached_property
+    def across(self) -> str:
+        """The sentence of the corrected resampled t-test on a study across subjects; empty for others."""
+        c = self.question.primary
+        if self.config.protocol.name not in ACROSS or c is None or self.question.why_not:
+            return ""
+        return across_folds.sentence(across_folds.fold_test(self.trials, self.splits, "fusion", c.b))
 
     @functools.cached_property
     def independent(self) -> pd.DataFrame:
@@ -139,6 +179,8 @@ def read(study: StudyDir) -> Contents:
         IntegrityError: study.json or the splits cannot be read.
     """
     document = study.study()
-    return Contents(
+    found = Contents(
         study, document, recorded_config(document), of_study(study), study_scores.read(study), snapshot(study)
     )
+    found.splits  # noqa: B018 - read now: without them there is no report
+    return found

@@ -26,6 +26,7 @@ from eavdash.explain.run_receipts import load_run_receipts
 from eavdash.report import theme
 from eavdash.report.document.contents import Contents
 from eavdash.report.figures.window_maps import cells, limits, window_map
+from eavdash.report.picture_fonts import styled
 from eavdash.store import RunDir
 from eavdash.store.record import read_record
 from eavdash.text import natural_key
@@ -135,6 +136,11 @@ def check_table(each: Explained) -> pd.DataFrame:
 
 def maps_picture(explanation: Explanation, failed: str, faces: bool) -> bytes:
     """Return the maps of the window that adds most, a panel per modality, as PNG; ``failed`` is stamped across it."""
+    with styled({}):
+        return _maps(explanation, failed, faces)
+
+
+def _maps(explanation: Explanation, failed: str, faces: bool) -> bytes:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -18,13 +18,12 @@ from typing import BinaryIO
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
-from eavdash.errors import IntegrityError
 from eavdash.report import caveats, figure_data, static, theme
 from eavdash.report.document import contents, explained, sections
 from eavdash.report.document.blocks import Figure, Picture, Section, Table
 from eavdash.report.document.figures import NamedFigure, figures_of
 from eavdash.store import StudyDir
-from eavdash.store.atomic import write_atomic
+from eavdash.store.outputs import output_folder, write_output
 from eavdash.text import csv_for_people, visible
 
 Report = Callable[[int, int, str], None]
@@ -91,40 +90,49 @@ def write_page(study: StudyDir, file: Path, report: Report = silent, faces: bool
     """Write the report to a file.
 
     Raises:
-        IntegrityError: study.json or the splits cannot be read, or the file cannot be written.
+        IntegrityError: study.json or the splits cannot be read. TrainingError: the file cannot be written.
     """
     content = page(study, report, faces).encode("utf-8", "backslashreplace")
-    with IntegrityError.from_os(file, expected="a file that can be written", remedy="choose another place"):
-        write_atomic(file, lambda handle: handle.write(content))
+    write_output(file, lambda handle: handle.write(content))
 
 
 def write_figures(study: StudyDir, folder: Path, report: Report = silent) -> list[Path]:
     """Write every figure of the report as PNG, SVG and CSV, each with the study's caveats; return the files.
 
     Raises:
-        IntegrityError: study.json or the splits cannot be read, or the folder cannot be written.
+        IntegrityError: study.json or the splits cannot be read. UsageError, TrainingError: the folder cannot be made,
+            or a file not be written.
     """
     found = contents.read(study)
     named, written = figures_of(found), []
-    with IntegrityError.from_os(folder, expected="a folder that can be written", remedy="choose another place"):
-        folder.mkdir(parents=True, exist_ok=True)
-        for number, each in enumerate(named):
-            report(number, len(named), each.title)
-            for form in ("png", "svg", "csv"):
-                content = file_of(each.figure, form, each.title, each.caption, found.caveats)
-                file = folder / f"{each.name}.{form}"
-                write_atomic(file, partial(_write, content))
-                written.append(file)
+    output_folder(folder)
+    for number, each in enumerate(named):
+        report(number, len(named), each.title)
+        for form in ("png", "svg", "csv"):
+            content = file_of(each.figure, form, each.title, each.caption, found.caveats)
+            file = folder / f"{each.name}.{form}"
+            write_output(file, partial(_write, content))
+            written.append(file)
     return written
 
 
-def file_of(figure: go.Figure, form: str, title: str, caption: str, about: caveats.Caveats) -> bytes:
-    """Return an escaped figure as ``png``, ``svg`` or ``csv``, with title, caption and the study's caveats in it."""
+def file_of(figure: go.Figure, form: str, title: str, caption: str, about: caveats.Caveats, column: int = 0) -> bytes:
+    """Return an escaped figure as ``png``, ``svg``, ``pdf`` or ``csv``, with title, caption and caveats in it.
+
+    ``column``: for a paper, this many millimetres wide; title and caption are then not in the picture but those of
+    :func:`caption_of`. Simulated recordings are marked in every picture.
+    """
     if form == "csv":
         more = {"study": about.study, "figure": title, **about.columns}
         return csv_for_people(figure_data.data(figure, more)).encode("utf-8", "backslashreplace")
     below = visible(f"{caption} {about.footnote}".strip())
-    return static.picture(figure, form, visible(title), below, "SIMULATED" if about.simulated else "")
+    return static.picture(figure, form, visible(title), below, "SIMULATED" if about.simulated else "", column)
+
+
+def caption_of(title: str, caption: str, about: caveats.Caveats) -> str:
+    """Return the text that belongs under a figure in a paper: title, what is drawn, and the study's caveats."""
+    said = caption if caption.startswith(title) else f"{title}. {caption}"
+    return visible(f"{said.rstrip('.')}. {about.footnote}")
 
 
 def _seen(value: object) -> object:

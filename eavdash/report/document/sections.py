@@ -5,6 +5,7 @@ In: a :class:`~eavdash.report.document.contents.Contents`. Out: :class:`~eavdash
 
 from __future__ import annotations
 
+import math
 import platform
 import time
 from collections import Counter
@@ -19,10 +20,10 @@ from eavdash.report.document import methods
 from eavdash.report.document.blocks import Bullets, Code, Figure, Section, Table, Text
 from eavdash.report.document.contents import Contents
 from eavdash.report.document.explained import Explained
-from eavdash.report.figures import comparisons
+from eavdash.report.figures import comparisons, inference
 from eavdash.report.figures.answer import answer, interval
 from eavdash.report.figures.results import score_table
-from eavdash.results import columns, left_out, marks
+from eavdash.results import left_out, marks
 from eavdash.results.subjects import standings
 from eavdash.text import plural
 
@@ -94,7 +95,7 @@ def data_health(found: Contents) -> Section:
 def protocol(found: Contents) -> Section:
     """The way in which trials became training, validation and test, and the gates that were passed."""
     section = Section("protocol", "Protocol and splits")
-    splits = columns.study_table(found.study.splits_file, ("subject", "trial", "group", "fold", "split"))
+    splits = found.splits
     splits = splits[splits["fold"].isin(found.document.selection.folds)]
     counted = splits.groupby(["fold", "split"]).agg(subjects=("subject", "nunique"), trials=("trial", "size"))
     groups = splits.drop_duplicates(["fold", "split", "subject", "group"]).groupby(["fold", "split"]).size()
@@ -157,9 +158,15 @@ def statistics(found: Contents, figures: Sequence[Figure]) -> Section:
     else:
         section.blocks.append(Text(comparisons.verdict(question)))
     if notes := comparisons.question_notes(question, found.config.protocol.name in ACROSS):
-        section.blocks.append(Bullets(notes))
+        section.blocks.append(Bullets([*notes, *filter(None, [found.across])]))
     if question.primary is not None:
         section.blocks.append(_table(found, "Declared question", comparisons.primary_table(question)))
+        if found.inferred is not None:
+            table = _table(found, "In numbers", inference.facts(question, found.inferred))
+            section.blocks += [table, Text(inference.printed(question, found.inferred)), Text(inference.HOW)]
+        chance, guess = 1 / max(1, len(found.document.classes)), found.majority.values()
+        beside = inference.references(chance, sum(guess) / len(guess) if guess else math.nan, found.time_only)
+        section.blocks.append(_table(found, "Beside it", beside))
     section.blocks += figures
     if question.secondary:
         frame = comparisons.comparison_table(question.secondary)

@@ -92,7 +92,6 @@ def question_notes(question: Question, across: bool) -> list[str]:
     if (c := question.primary) is not None and c.trials_left_out:
         notes.append(
             f"{plural(c.trials_left_out, 'trial')} and {plural(c.subjects_left_out, 'subject')} that only one of both "
-            "has "
             "has been tested on are left out."
         )
     if (o := question.oracle) is not None and o.subjects:

@@ -129,9 +129,10 @@ def _scalp(found: StudyMaps, values: np.ndarray, full: float, framed: np.ndarray
         go.Scatter(
             x=places[:, 0],
             y=places[:, 1],
-            mode="markers",
+            mode="markers+text" if len(names) <= 40 else "markers",
             marker=marker,
             text=names,
+            textfont={"size": 7, "color": "#222222"},
             hovertemplate="%{text}: %{marker.color:+.2f} %<extra></extra>",
         )
     )

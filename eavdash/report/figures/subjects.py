@@ -1,8 +1,10 @@
-"""Bars of a score per subject and stage, optionally with the published values, and hatched where one is missing."""
+"""A score per subject and stage as bars or sorted dots, with the published values, and hatched where one is missing.
+
+Few subjects are groups of bars; of many, each stage has a panel of its own, so that bars stay wide enough to be read.
+"""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,18 +13,20 @@ import plotly.graph_objects as go
 
 from eavdash.report import theme
 from eavdash.report.figures.answer import metric_name
+from eavdash.report.figures.references import PAPER, add_chance, hollow_bars, hollow_marks, ticks
 from eavdash.report.figures.results import AVERAGE, averages, stages_of
 from eavdash.results.metrics import METRICS
 from eavdash.results.paired import ALPHA
 from eavdash.results.scored import STAGE_RANK
-from eavdash.results.statistics import chance_line, wilson
+from eavdash.results.statistics import wilson
 from eavdash.text import natural_order, plural, shortened
 
-#: Bars beside each other that are still wide enough to be clicked at a width of 1440 pixels (42 subjects x 4 stages).
-BARS_PER_ROW = 172
+#: More bars than these (10 subjects x 4 stages and their average) are too narrow beside each other: each stage has a
+#: panel of its own.
+BARS_IN_A_PANEL = 44
 #: With more subjects than this, points are drawn instead of bars (:mod:`eavdash.report.figures.subject_views`).
 MOST_SUBJECTS = 60
-_ROW, _LEGEND = 300, 140  # pixels
+_ROW, _PANEL, _DOTS, _LEGEND = 300, 140, 190, 140  # pixels
 
 
 def subject_bars(
@@ -36,8 +40,10 @@ def subject_bars(
     corrected: bool = False,
     metric: str = "accuracy",
     holes: pd.DataFrame | None = None,
+    spread: Mapping[tuple[str, str], str] | None = None,
+    dots: bool = False,
 ) -> go.Figure:
-    """Draw grouped bars per subject and stage, then the average if there are several subjects.
+    """Draw a bar per subject and stage, then the average if there are several subjects.
 
     ``scores``: from ``tables.scores`` at any level. ``independent``: subject, stage and n, the effective number of
     trials (:mod:`eavdash.results.groups`), which determines the Wilson intervals and the chance line: windows and
@@ -46,9 +52,11 @@ def subject_bars(
     order. ``time_only``: accuracy of guessing from the trial's position, by subject. ``corrected``: the chance line of
     all bars together (Bonferroni). Intervals, chance and time-only belong to accuracy; another ``metric`` has none of
     them. ``holes``: what is missing (:func:`eavdash.results.subjects.holes`), drawn hatched with its state.
+    ``spread``: the values of seeds and folds by subject and stage, on hover. ``dots``: a panel per stage with dots
+    instead of bars, in the order of that stage's scores.
 
-    A bar's customdata: subject, stage, n, lower and upper end of the interval, the run that a click opens. More bars
-    than :data:`BARS_PER_ROW` go into several rows.
+    A mark's customdata: subject, stage, n, lower and upper end of the interval, the run that a click opens. More than
+    :data:`BARS_IN_A_PANEL` bars have a panel per stage.
     """
     shown = scores[scores["subject"].isin(subjects)] if subjects else scores
     stages = stages_of(scores)
@@ -57,58 +65,89 @@ def subject_bars(
     trials = {(r["subject"], r["stage"]): float(r["n"]) for r in independent.to_dict("records")}
     order = [*subjects] or natural_order(shown["subject"].tolist())
     mean = averages(shown, metric)
-    names = [*order, *[AVERAGE] * (len(mean) > 0)]
+    last = [AVERAGE] * (len(mean) > 0)
     is_accuracy = metric == "accuracy"
-    count = max(1, math.ceil(len(names) * len(stages) / BARS_PER_ROW))
-    size = math.ceil(len(names) / count) if names else 1
-    rows = [names[at : at + size] for at in range(0, len(names), size)] or [[]]
-    fig = theme.figure(_ROW * len(rows) + _LEGEND, {}, {}, barmode="group", bargap=0.14, bargroupgap=0.02)
+    split = dots or (len(order) + len(last)) * len(stages) > BARS_IN_A_PANEL
+    panels = [[stage] for stage in stages] if split else [stages]
+    row = _DOTS if dots else _PANEL if split else _ROW
+    fig = theme.figure(row * max(1, len(panels)) + _LEGEND, {}, {}, barmode="group", bargap=0.14, bargroupgap=0.02)
     alpha = ALPHA / (max(1, len(shown)) if corrected else 1)
-    for number, part in enumerate(rows):
-        _add_axes(fig, number, len(rows), part, metric)
+    for number, inside in enumerate(panels):
+        people = _sorted(order, shown, inside[0], metric) if dots else order
+        title = f"{theme.label(inside[0]) if split else metric_name(metric)}, %"
+        _add_axes(fig, number, len(panels), [*people, *last], title, named=dots)
         drawn: list[go.Bar | go.Scatter] = []
-        for stage in stages:
-            rows_of = shown[(shown["stage"] == stage) & shown["subject"].isin(part)]
-            drawn.append(_bars(stage, rows_of, trials, mean if AVERAGE in part else mean[:0], metric))
+        for stage in inside:
+            rows_of = shown[shown["stage"] == stage]
+            bars = _bars(stage, rows_of, trials, mean, metric, spread or {})
+            drawn.append(_dots(bars) if dots else bars)
             if holes is not None:
-                drawn += _holes(stage, holes[(holes["stage"] == stage) & holes["subject"].isin(part)], rows_of)
-        if paper is not None:
-            for stage in [s for s in stages if s in set(paper["stage"])]:
-                drawn.append(_hollow(stage, paper[(paper["stage"] == stage) & paper["subject"].isin(part)]))
+                drawn += _holes(stage, holes[(holes["stage"] == stage) & holes["subject"].isin(order)], rows_of)
+            if paper is not None and stage in set(paper["stage"]):
+                values = paper[(paper["stage"] == stage) & paper["subject"].isin(order)]
+                drawn.append(hollow_marks(stage, values) if split else hollow_bars(stage, values))
         if is_accuracy:
-            people = [name for name in part if name != AVERAGE]
-            drawn.append(_add_chance(fig, number, people, trials, classes, majority, alpha, len(shown)))
+            drawn.append(add_chance(fig, number, people, trials, classes, majority, alpha, len(shown)))
             if time_only:
                 there = {s: 100 * time_only[s] for s in people if s in time_only}
                 hover = "guessing from the trial's position in the session: %{y:.1f} %<extra></extra>"
-                drawn.append(_ticks("time alone", there, "line-ew-open", hover))
+                drawn.append(ticks("time alone", there, "line-ew-open", hover))
         for trace in drawn:
             suffix = str(number + 1) if number else ""
             trace.update(xaxis=f"x{suffix}", yaxis=f"y{suffix}")
-            if len(rows) > 1:
-                trace.update(legendgroup=trace.name, showlegend=not number)
+            if split:  # the panels name the stages
+                alike = trace.name in ("chance line", "time alone", PAPER)
+                trace.update(legendgroup=trace.name, showlegend=alike and not number)
         fig.add_traces(drawn)
     return fig
 
 
-def _add_axes(fig: go.Figure, number: int, rows: int, names: Sequence[str], metric: str) -> None:
+def _sorted(order: Sequence[str], scores: pd.DataFrame, stage: str, metric: str) -> list[str]:
+    """Return the subjects from the highest score of a stage to the lowest; those without one last."""
+    values = scores[scores["stage"] == stage].set_index("subject")[metric].to_dict()
+    return sorted(order, key=lambda name: -values.get(name, -1.0))
+
+
+def _add_axes(fig: go.Figure, number: int, panels: int, names: Sequence[str], title: str, named: bool) -> None:
+    """Add a panel's axes; ``named``: each panel names its subjects, otherwise only the last."""
     suffix = str(number + 1) if number else ""
-    gap = 0.1 / rows if rows > 1 else 0.0
-    bottom = (rows - 1 - number) / rows
+    gap = (0.16 if named else 0.06) / panels if panels > 1 else 0.0
+    bottom = (panels - 1 - number) / panels
     x: dict[str, Any] = {
         "type": "category",
         "categoryorder": "array",
         "categoryarray": [*names],
         "anchor": f"y{suffix}",
+        "range": [-0.5, len(names) - 0.5],
+        "showticklabels": named or number == panels - 1,
     }
-    x |= {"range": [-0.5, len(names) - 0.5]}
-    y = {"range": [0, 105], "tickvals": [0, 20, 40, 60, 80, 100], "anchor": f"x{suffix}"}
-    title = f"{metric_name(metric)}, %"
+    ticks = [0, 20, 40, 60, 80, 100] if panels == 1 else [0, 50, 100]
+    y = {"range": [0, 105], "tickvals": ticks, "anchor": f"x{suffix}"}
     fig.update_layout(
         {
-            f"xaxis{suffix}": {"automargin": True, **x, **({"title": "Subject"} if number == rows - 1 else {})},
-            f"yaxis{suffix}": {"automargin": True, "title": title, "domain": [bottom + gap, bottom + 1 / rows], **y},
+            f"xaxis{suffix}": {"automargin": True, **x, **({"title": "Subject"} if number == panels - 1 else {})},
+            f"yaxis{suffix}": {"automargin": True, "title": title, "domain": [bottom + gap, bottom + 1 / panels], **y},
         }
+    )
+
+
+def _dots(bars: go.Bar) -> go.Scatter:
+    """Return the same marks as dots with their intervals; the average is a diamond."""
+    return go.Scatter(
+        name=bars.name,
+        x=bars.x,
+        y=bars.y,
+        customdata=bars.customdata,
+        mode="markers",
+        marker={
+            "color": bars.marker.color,
+            "opacity": 1,  # of several sizes it would be less
+            "size": [11 if name == AVERAGE else 7 for name in bars.x or ()],
+            "symbol": ["diamond" if name == AVERAGE else "circle" for name in bars.x or ()],
+        },
+        error_y=bars.error_y.to_plotly_json(),
+        unselected={"marker": {"opacity": 0.55}},
+        hovertemplate=bars.hovertemplate,
     )
 
 
@@ -163,7 +202,12 @@ def hole_text(reason: str, run: str) -> str:
 
 
 def _bars(
-    stage: str, rows: pd.DataFrame, trials: Mapping[tuple[str, str], float], mean: pd.DataFrame, metric: str
+    stage: str,
+    rows: pd.DataFrame,
+    trials: Mapping[tuple[str, str], float],
+    mean: pd.DataFrame,
+    metric: str,
+    spreads: Mapping[tuple[str, str], str],
 ) -> go.Bar:
     bars = []  # name, value, distance to the interval's upper and lower end, customdata
     for row in rows.to_dict("records"):
@@ -176,6 +220,7 @@ def _bars(
         else:
             low = high = value
             custom = [name, stage, f"n = {row['n']}", METRICS[metric], ""]
+        custom[3] += f"\n{said}" if (said := spreads.get((name, stage), "")) else ""
         bars.append((name, value, high - value, value - low, custom))
     for row in mean[mean["stage"] == stage].to_dict("records"):
         spread = 0.0 if row["sd"] != row["sd"] else float(row["sd"])
@@ -203,64 +248,4 @@ def _bars(
             f"subject %{{customdata[0]}}, {theme.label(stage)}: %{{y:.1f}} %, %{{customdata[2]}}"
             "<br>%{customdata[3]}<extra></extra>"
         ),
-    )
-
-
-def _hollow(stage: str, rows: pd.DataFrame) -> go.Bar:
-    level = rows["level"].iloc[0] if len(rows) else ""
-    return go.Bar(
-        name=f"{theme.label(stage)}, paper",
-        x=rows["subject"].tolist(),
-        y=(100 * rows["accuracy"]).tolist(),
-        offsetgroup=stage,
-        marker={"color": "rgba(0,0,0,0)", "line": {"color": theme.GREY, "width": 1.5}},
-        unselected={"marker": {"opacity": 1}},
-        hovertemplate=f"paper, Table I: {theme.label(stage)} %{{y:.2f}} % per {level}<extra></extra>",
-    )
-
-
-def _add_chance(
-    fig: go.Figure,
-    number: int,
-    order: Sequence[str],
-    trials: Mapping[tuple[str, str], float],
-    classes: int,
-    majority: Mapping[str, float],
-    alpha: float,
-    bars: int,
-) -> go.Scatter:
-    """Add the chance line of each subject, for the smallest n among its stages; return its legend and hover texts."""
-    lines: dict[str, float] = {}
-    counts: dict[str, float] = {}
-    for (name, _), n in trials.items():
-        counts[name] = min(n, counts.get(name, n))
-    for subject in order:
-        if subject in counts:
-            lines[subject] = 100 * chance_line(counts[subject], classes, alpha, majority.get(subject, 0.0))
-    style = {"color": theme.GREY, "width": 2, "dash": "dash"}
-    levels = [(position, lines[subject]) for position, subject in enumerate(order) if subject in lines]
-    suffix = str(number + 1) if number else ""
-    refs = {"xref": f"x{suffix}", "yref": f"y{suffix}"} if number else {}
-    # Adding the shapes one by one takes a third of a second for 42 subjects.
-    more = [
-        {"type": "line", "x0": position - 0.5, "x1": position + 0.5, "y0": y, "y1": y, "line": style, **refs}
-        for position, y in levels
-    ]
-    fig.update_layout(shapes=[*fig.layout.shapes, *more])
-    one = alpha == ALPHA
-    hover = f"chance line at the {100 * alpha:.2g} % level: %{{y:.1f}} %"
-    if one and bars >= 1 / ALPHA:
-        hover += f"<br>of {bars} bars that only guess, about {bars * ALPHA:.0f} exceed it"
-    return _ticks("chance line", lines, "line-ew", f"{hover}<extra></extra>")
-
-
-def _ticks(name: str, values: Mapping[str, float], symbol: str, hover: str) -> go.Scatter:
-    """Return short horizontal marks, one per subject, in per cent."""
-    return go.Scatter(
-        name=name,
-        x=list(values),
-        y=list(values.values()),
-        mode="markers",
-        marker={"symbol": symbol, "size": 12, "color": theme.GREY, "line": {"color": theme.GREY, "width": 2}},
-        hovertemplate=hover,
     )

@@ -49,11 +49,12 @@ def show_answer(found: Compared, kind: str) -> None:
         column.caption(" · ".join(others))
     counts = means.drop_duplicates("measure")
     n = ", ".join(f"{words.MEASURE_LABELS[m]} n = {c}" for m, c in zip(counts["measure"], counts["n"], strict=True))
-    if n:
-        st.caption(f"Mean shares over decisions on test trials ({n}). {theme.SHARES if 'attention' in shares else ''}")
+    detail = f" {theme.SHARES}" if "attention" in shares else ""
     if len(shares) > ("attention" in shares):
         made = f" Attributions: {found.method.replace('_', ' ')}, baseline {found.baseline}." if found.method else ""
-        st.caption(markdown(words.SHARES_NOTE + made))
+        detail += f" {words.SHARES_NOTE}{made}"
+    if n:
+        widgets.note(f"Mean shares over decisions on test trials ({n}).{detail}")
     if sentence := words.additive_sentence(found.additive):
         st.caption(sentence)
 

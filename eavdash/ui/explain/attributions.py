@@ -109,7 +109,7 @@ def _say_scale(explanation: Explanation, scale: str) -> None:
     else:
         said = f"Colours are {explanation.unit} {_AREA} It has no sign: the redder, the more"
     rest = "; all maps share one scale, so that a pale map contributes little" if scale == "common" else ""
-    st.caption(markdown(f"{said}{rest}. {_CELLS}"))
+    widgets.note(f"{said}{rest}. {_CELLS}", 2)
 
 
 def _maps(explanation: Explanation, window: int, style: _Style, played: bool) -> None:

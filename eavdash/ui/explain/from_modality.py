@@ -114,4 +114,4 @@ def _attention(study: StudyDir, rows: pd.DataFrame, kind: str) -> None:
     chart = attention.attention_windows(windows[windows["run"] == fused["run"].iloc[0]])
     widgets.chart(chart, f"{PAGE}_attention", "Attention share of each modality, window by window.")
     shares = ", ".join(f"{theme.label(m)} {theme.percent(s)}" for m, s in attention.mean_shares(fused).items())
-    st.caption(f"Over the trial: {shares}. {theme.SHARES}")
+    widgets.note(f"Over the trial: {shares}. {theme.SHARES}")

@@ -35,9 +35,9 @@ NAMES = ("of", "method", "view", "by", "shown", "outcome", "label", "part", "unl
 PER_PAGE = 12  # maps of subjects at once
 LISTED = 8  # trials in a list
 _NORMALISED = (
-    "A trial's map is the mean over its windows, divided by the sum of its magnitudes: every trial weighs the same, "
-    "and a cell is a signed share of what the modality contributes. Means give every subject one vote. Red supports "
-    "the explained class, blue opposes it; the class is the one that was decided."
+    "Red supports the explained class, which is the decided one; blue opposes it.{framed} A trial's map is the mean "
+    "over its windows, divided by the sum of its magnitudes: every trial weighs the same, and a cell is a signed share "
+    "of what the modality contributes. Means give every subject one vote."
 )
 _CROP = (
     "Faces: the crop follows the detected face, so that eyes and mouth are in about the same place in every picture; "
@@ -199,7 +199,8 @@ def _grid(found: StudyMaps, view: str, word: str) -> None:
                 else:
                     st.caption("No such trial is explained.")
     framed = " Framed cells differ from the other classes, p < 0.05." if any(f.any() for f in frames.values()) else ""
-    st.caption(f"{_NORMALISED}{framed}{' ' + _CROP if view == 'vision' and found.face.size else ''}")
+    crop = f" {_CROP}" if view == "vision" and found.face.size else ""
+    widgets.note(_NORMALISED.format(framed=framed) + crop, 2 if framed else 1)
 
 
 def _some_subjects(subjects: Sequence[str], container: Any) -> Sequence[str]:

@@ -24,7 +24,7 @@ _OUTSIDE = re.compile(r"!?\[([^\]]*)\]\((?:\.\./|images/)[^)]*\)")
 
 def product(docs: StreamlitPage) -> None:
     """Show the product's name and version and the way to its documentation in the sidebar of every page."""
-    with st.sidebar.container(horizontal=True, vertical_alignment="center"):
+    with st.sidebar.container(horizontal=True, vertical_alignment="center", key="frame_product"):
         st.caption(f"eavdash {__version__}", width="content")
         st.page_link(docs, label="Docs")
 

@@ -59,7 +59,7 @@ def show(root: Path) -> None:
             _next(newest)
         return
     st.subheader("Latest results", anchor=False)
-    for column, name in zip(st.columns(CARDS), names[:CARDS], strict=False):
+    for column, name in zip(st.columns(min(CARDS, len(names))), names[:CARDS], strict=False):
         with column.container(border=True, height="stretch"):
             _card(StudyDir(root / name))
     if len(names) > CARDS:
@@ -80,7 +80,7 @@ def _card(study: StudyDir) -> None:
         st.caption("No finished run has test predictions.")
         return
     guessing = 1 / len(document.classes)
-    widgets.chart(stage_bars(found, guessing), f"{PAGE}_bars_{study.name}", stage_bars_alt(found))
+    widgets.chart(stage_bars(found, guessing), f"{PAGE}_bars_{study.name}", stage_bars_alt(found), files=False)
     told = cached_statistics.question(study)
     st.caption(markdown(answer.answer(found, told)))
     simulated = "Simulated recordings. " if document.dataset.simulated else ""

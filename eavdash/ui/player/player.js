@@ -188,6 +188,15 @@ class Player {
     this.on(this.find(".less"), "click", () => this.setGain(this.gain / 1.5));
     this.on(this.find(".more"), "click", () => this.setGain(this.gain * 1.5));
     this.channels = new Channels(this);
+    this.on(this.find(".scroller"), "scroll", () => this.countBelow());
+  }
+
+  // Says how many traces are below the edge of the scroller.
+  countBelow() {
+    const { scrollTop, clientHeight } = this.find(".scroller");
+    const count = this.header.eeg.channels.length - Math.floor((scrollTop + clientHeight) / this.row + 0.25);
+    this.find(".below").hidden = count <= 0;
+    this.find(".below").textContent = `▾ ${count} more ${count === 1 ? "channel" : "channels"} below`;
   }
 
   setGain(gain) {
@@ -215,6 +224,7 @@ class Player {
       const between = spacing(this.header.eeg) / this.gain;
       const shown = between >= 10 ? between.toFixed(0) : between.toPrecision(2);
       this.find(".scale").textContent = `${this.header.eeg.channels.length} channels, ${shown} µV between lines`;
+      this.countBelow();
     }
     this.maps.draw();
     this.find(".map-keys").hidden = !this.maps.list.length;

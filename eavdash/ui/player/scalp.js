@@ -2,6 +2,7 @@
 
 const STEPS = 20; // per second, as in data/eeg/bandpower.py
 const SIDE = 56; // cells along a side, as in data/eeg/scalp.py
+const NAMED = 40; // electrodes whose names do not overlap
 const DEVIATIONS = 2.5; // z values of the full colours
 
 class Scalp {
@@ -108,6 +109,14 @@ class Scalp {
       '<circle class="line" r="1"/><path class="line" d="M-0.16 -0.985 L0 -1.17 L0.16 -0.985"/>' +
       '<path class="line" d="M-0.985 -0.18 Q-1.12 -0.16 -1.1 0 Q-1.12 0.16 -0.985 0.18"/>' +
       '<path class="line" d="M0.985 -0.18 Q1.12 -0.16 1.1 0 Q1.12 0.16 0.985 0.18"/>' + dots;
+    if (positions.length > NAMED) return;
+    const names = positions.map(([x, y], n) => {
+      const name = document.createElementNS("http://www.w3.org/2000/svg", "text");
+      for (const [key, value] of Object.entries({ class: "electrode", x, y: 0.12 - y })) name.setAttribute(key, value);
+      name.textContent = this.eeg.channels[this.map.electrodes[n]];
+      return name;
+    });
+    svg.append(...names);
   }
 }
 

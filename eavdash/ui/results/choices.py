@@ -19,12 +19,12 @@ from eavdash.ui import address, choosing, widgets
 from eavdash.ui.draft import kept
 
 PAGE = "results_subjects"
-VIEWS = {"bars": "Per subject", "tiles": "Heat map", "slopes": "Paired slopes"}
+VIEWS = {"bars": "Bars", "dots": "Sorted dots", "tiles": "Heat map", "slopes": "Paired slopes"}
 SWITCHES = ("baselines", "corrected", "paper")
 NAMES = ("level", "metric", "view", "sort", "filter", *SWITCHES, "subject")  # of the widgets, also in the address
 METRIC_HELP = (
     "Accuracy: share of right decisions. Balanced accuracy: mean recall over the classes. Macro-F1: mean F1 over the "
-    "classes. Bars, table, comparisons and exports follow."
+    "classes. Figures, tables, comparisons and exports follow."
 )
 FILTER_HELP = "Subjects, ranges or parts of names, separated by commas; empty: all."
 
@@ -55,17 +55,20 @@ def show(stages: Sequence[str], subjects: Sequence[str], against: str, eav: bool
         st.session_state[f"{PAGE}_filter"] = ""
     titles = {"subject": "name", "gain": f"gain over {theme.label(against)}"}
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        level = choosing.segments("Scored per", LEVELS, help=widgets.LEVEL_HELP, **kept(PAGE, "level"))
-        metric = choosing.segments("Metric", [*METRICS], label=metric_name, help=METRIC_HELP, **kept(PAGE, "metric"))
         view = choosing.segments("View", views, label=VIEWS.__getitem__, **kept(PAGE, "view"))
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        name = choosing.choose(PAGE, st, "Sort by", sorts, "sort", lambda s: titles.get(s, theme.label(s)), width=220)
+        name = choosing.choose(PAGE, st, "Sort by", sorts, "sort", lambda s: titles.get(s, theme.label(s)), width=170)
         some = st.text_input(
-            "Subjects", placeholder="All; or 3-7, 12", help=FILTER_HELP, width=220, **kept(PAGE, "filter")
+            "Subjects", placeholder="All; or 3-7, 12", help=FILTER_HELP, width=170, **kept(PAGE, "filter")
         )
-        baselines = st.toggle("Baselines", **kept(PAGE, "baselines"))
-        corrected = st.toggle("Corrected chance line", help=figures.CORRECTED_HELP, **kept(PAGE, "corrected"))
-        paper = st.toggle("Paper's Table I", disabled=not eav, **kept(PAGE, "paper"))
+        # What is chosen less often takes no room on a phone.
+        with st.popover("Scores and references", icon=":material/tune:", key=f"{PAGE}_more"):
+            level = choosing.segments("Scored per", LEVELS, help=widgets.LEVEL_HELP, **kept(PAGE, "level"))
+            metric = choosing.segments(
+                "Metric", [*METRICS], label=metric_name, help=METRIC_HELP, **kept(PAGE, "metric")
+            )
+            baselines = st.toggle("Baselines", **kept(PAGE, "baselines"))
+            corrected = st.toggle("Corrected chance line", help=figures.CORRECTED_HELP, **kept(PAGE, "corrected"))
+            paper = st.toggle("Paper's Table I", disabled=not eav, **kept(PAGE, "paper"))
     return Choices(level, metric, view, name, some, baselines, corrected, paper and eav)
 
 

@@ -8,19 +8,25 @@ from __future__ import annotations
 
 import streamlit as st
 
+from eavdash.config.convert import recorded_config
 from eavdash.errors import EavdashError
 from eavdash.report import theme
 from eavdash.report.figures import between as figures
 from eavdash.report.figures import inference
+from eavdash.report.figures.answer import metric_name
 from eavdash.results.between import Between
+from eavdash.results.marks import study_marks
+from eavdash.results.metrics import METRICS
 from eavdash.results.optimism import Step, remark
 from eavdash.store import StudyDir, checkpoints_root, studies
 from eavdash.text import markdown
 from eavdash.ui import cached_statistics, choosing, widgets
 from eavdash.ui.draft import kept
+from eavdash.ui.results import exports
+from eavdash.ui.results.choices import METRIC_HELP
 
 PAGE = "results_compare"
-NAMES = ("other", "stage")  # of the widgets, also in the address
+NAMES = ("other", "metric", "stage")  # of the widgets, also in the address
 
 
 def choose(study: StudyDir) -> StudyDir | None:
@@ -37,23 +43,24 @@ def choose(study: StudyDir) -> StudyDir | None:
 def show(study: StudyDir, other: StudyDir | None, stages: list[str]) -> None:
     """Show both studies side by side, then the steps from published to honest scoring of the first."""
     found = None
+    metric = choosing.segments("Metric", [*METRICS], label=metric_name, help=METRIC_HELP, **kept(PAGE, "metric"))
     if other is not None:
         try:
-            found = cached_statistics.between(study, other)
+            found = cached_statistics.between(study, other, metric)
         except EavdashError as error:
             widgets.show_error(error, PAGE)
     if found is not None and not found.rows:
         st.info("The two studies have no stage with a common test trial.")
     stage = choosing.segments("Stage", stages, label=theme.label, default=stages[-1], **kept(PAGE, "stage"))
-    if found is not None and found.rows:
-        _side_by_side(found, stage)
+    if other is not None and found is not None and found.rows:
+        _side_by_side(study, other, found, stage)
     st.subheader("As published, and honestly", anchor=False)
     with widgets.show_errors():
         steps, said = cached_statistics.optimism(study, other if found is not None else None, stage), remark(study)
     _steps(steps, stage, said)
 
 
-def _side_by_side(found: Between, stage: str) -> None:
+def _side_by_side(study: StudyDir, other: StudyDir, found: Between, stage: str) -> None:
     if stage in found.rows:
         (st.warning if found.why_not else st.success)(markdown(figures.answer(found, stage)))
     else:
@@ -63,8 +70,19 @@ def _side_by_side(found: Between, stage: str) -> None:
     if found.relabelled:
         st.warning(f"{found.relabelled} common trials have other labels in the other study and are left out.")
     st.dataframe(figures.between_table(found), hide_index=True, key=f"{PAGE}_table")
+    name = f"against-{other.name}-{found.metric}"
+    theirs = other.study()
+    more = {
+        "stage": [*found.rows],
+        "metric": found.metric,
+        "other_protocol": recorded_config(theirs).protocol.name,
+        "other_marks": "; ".join(mark.text for mark in study_marks(theirs)),
+        "other_simulated": theirs.dataset.simulated,
+    }
+    exports.comparisons_menu(study, [*found.rows.values()], f"{PAGE}_table", name, more)
     st.caption(
-        "Accuracy on the trials that both studies have tested; a trial is averaged over its folds and seeds first. "
+        f"{metric_name(found.metric)} on the trials that both studies have tested; the decisions of all folds and "
+        "seeds on a trial share its weight. "
         "Interval: BCa bootstrap over subjects. p: sign-flip permutation test, corrected over the stages by Holm's "
         "method."
     )
@@ -72,9 +90,9 @@ def _side_by_side(found: Between, stage: str) -> None:
         return
     c = found.rows[stage]
     widgets.chart(
-        inference.scatter(found.people[stage], c.a, c.b, "accuracy", float("nan"), stage),
+        inference.scatter(found.people[stage], c.a, c.b, found.metric, float("nan"), stage),
         f"{PAGE}_scatter",
-        f"A dot per subject: accuracy of {stage} in both studies.",
+        f"A dot per subject: {METRICS[found.metric]} of {stage} in both studies.",
     )
     st.caption("A dot per subject; above the diagonal the first study is better.")
 
@@ -89,4 +107,4 @@ def _steps(steps: list[Step], stage: str, said: str) -> None:
             figures.waterfall(steps, stage), f"{PAGE}_steps", "From the published way of scoring to the honest one."
         )
     st.dataframe(figures.step_table(steps), hide_index=True, key=f"{PAGE}_step_table")
-    st.caption("Means over subjects; each change is from the row above, so that the changes add up.")
+    st.caption("Accuracy, mean over subjects; each change is from the row above, so that the changes add up.")

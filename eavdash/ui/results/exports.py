@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -27,9 +28,13 @@ def scores_menu(study: StudyDir, table: pd.DataFrame, document: StudyDocument, c
     )
 
 
-def comparisons_menu(study: StudyDir, rows: Sequence[Comparison], key: str, name: str) -> None:
-    """Show the menu of comparisons, with all their numbers; ``name``: of the files."""
+def comparisons_menu(
+    study: StudyDir, rows: Sequence[Comparison], key: str, name: str, more: Mapping[str, Any] | None = None
+) -> None:
+    """Show the menu of comparisons, with all their numbers; ``name``: of the files; ``more``: columns after them."""
     frame = pd.DataFrame([vars(row) for row in rows])
+    for column, values in (more or {}).items():
+        frame[column] = values
     downloads.table_menu(
         frame,
         key,

@@ -38,9 +38,9 @@ def show(study: StudyDir, document: StudyDocument, metric: str = "accuracy") -> 
         _declared(study, document, question)
     across = recorded_config(document).protocol.name in ACROSS
     notes = comparisons.question_notes(question, across)
-    if across and question.primary is not None and not question.why_not and metric == "accuracy":
+    if across and question.primary is not None and not question.why_not:
         with widgets.show_errors():
-            notes.append(across_folds.sentence(cached_statistics.fold_test(study, question.primary.b)))
+            notes.append(across_folds.sentence(cached_statistics.fold_test(study, question.primary.b, metric)))
     widgets.bullet_list(notes)
     for name, title in (("fusion", "Fusion and what stands beside it"), ("", "Encoders and their baselines")):
         rows = [c for c in question.secondary if (c.a == "fusion") == bool(name)]
@@ -55,7 +55,7 @@ def show(study: StudyDir, document: StudyDocument, metric: str = "accuracy") -> 
         st.dataframe(comparisons.comparison_table(rows, metric), hide_index=True, key=f"{PAGE}_{key}")
         exports.comparisons_menu(study, rows, f"{PAGE}_{key}", key)
     if question.secondary:
-        st.caption(comparisons.method_note("this page's tables"))
+        widgets.note(comparisons.method_note("this page's tables"))
 
 
 def _declared(study: StudyDir, document: StudyDocument, question: Question) -> None:
@@ -66,7 +66,7 @@ def _declared(study: StudyDir, document: StudyDocument, question: Question) -> N
     exports.comparisons_menu(study, [c], f"{PAGE}_primary", "question")
     st.markdown("**For the paper**")
     st.code(inference.printed(question, found), language=None, wrap_lines=True)
-    st.caption(f"{inference.HOW} {plural(c.trials, 'common trial')}; {metric_name(question.metric)} per trial.")
+    widgets.note(f"{plural(c.trials, 'common trial')}; {metric_name(question.metric)} per trial. {inference.HOW}")
     left, right = st.columns(2)
     chance = 1 / max(1, len(document.classes))
     people = cached_statistics.compared(study, question.metric, ((c.a, c.b),)).people[f"{c.a}/{c.b}"]

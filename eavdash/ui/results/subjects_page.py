@@ -136,11 +136,14 @@ def show_figure(study: StudyDir, document: StudyDocument, chosen: Choices, shown
                 chosen.corrected,
                 chosen.metric,
                 shown.holes[shown.holes["subject"].isin(shown.order)],
+                results.spread(chosen.level, chosen.metric),
+                chosen.view == "dots",
             )
-            alt = f"Bars of {name} per subject and stage, with the average over subjects; what is missing is hatched."
+            alt = f"{name.capitalize()} per subject and stage, with the average; what is missing is hatched."
             clicked = _chart(bars, "chart", alt) or clicked
             note = figures.legend_note(chosen.level, results.scores("trial", False), chosen.metric)
-            st.caption(note + (" Hatched: not all runs are done; click to open the run." if len(shown.holes) else ""))
+            hatched = " Hatched: not all runs are done; click to open the run." if len(shown.holes) else ""
+            widgets.note(note + hatched, 2)
     if chosen.baselines:
         every_score = results.scores(chosen.level, True)
         baselines_panel.show(every_score, results.independent(True), shown.order, chosen.metric)

@@ -1,0 +1,1 @@
+"""Finished runs in other trackers of experiments: MLflow and TensorBoard."""
