@@ -69,8 +69,13 @@ def fill(page: Page, label: str, text: str) -> None:
 
 
 def select(page: Page, label: str | re.Pattern[str], option: str | re.Pattern[str]) -> None:
-    page.get_by_role("combobox", name=label, exact=isinstance(label, str)).click()
-    page.get_by_role("option", name=option, exact=isinstance(option, str)).first.click()
+    box = page.get_by_role("combobox", name=label, exact=isinstance(label, str))
+    wanted = page.get_by_role("option", name=option, exact=isinstance(option, str)).first
+    box.click()
+    page.wait_for_timeout(SECOND)
+    if not wanted.is_visible():  # the page was drawn again meanwhile, which closes the list
+        box.click()
+    wanted.click()
     settled(page)
 
 
