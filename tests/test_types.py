@@ -11,6 +11,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 MYPY = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["mypy"]
+#: Libraries of an extra that the development requirements lack.
+OPTIONAL = ("alembic", "mlflow")
 UNTYPED = [name.removesuffix(".*") for override in MYPY["overrides"] for name in override["module"]]
 
 
@@ -22,6 +24,8 @@ def test_mypy_is_strict() -> None:
 @pytest.mark.parametrize("library", UNTYPED)
 def test_only_libraries_without_types_are_exempt(library: str) -> None:
     spec = find_spec(library)
+    if spec is None and library in OPTIONAL:
+        pytest.skip("mlflow-skinny is not installed")
     assert spec is not None
     assert spec.origin is not None
     assert not Path(spec.origin).with_name("py.typed").exists()

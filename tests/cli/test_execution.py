@@ -6,6 +6,7 @@ import json
 import runpy
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -24,7 +25,7 @@ def test_options_become_the_execution(monkeypatch):
     seen = []
 
     class Plan:
-        study, runs = None, ()
+        study, runs = SimpleNamespace(name="x"), ()
 
     monkeypatch.setattr(write, "prepare", lambda *args, **options: Plan)
     monkeypatch.setattr(queue, "submit", lambda study, runs, execution: seen.append(execution))

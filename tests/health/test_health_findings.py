@@ -359,7 +359,7 @@ def test_the_report_is_strict_json_and_csv(tmp_path: Path) -> None:
     }
     back = pd.read_csv(tmp_path / "new" / "folder" / "findings.csv")
     assert len(back) == len(report.findings)
-    with fails(UsageError, expected="folder to write"):
+    with fails(UsageError, expected="folder that can be written to"):
         write_csv(report, tmp_path / "a.wav" / "under")
 
 

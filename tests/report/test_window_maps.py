@@ -130,7 +130,7 @@ def test_a_failed_picture_says_so_itself() -> None:
 def test_a_disagreement_of_attention_and_shapley_is_explained_by_the_fusions_kind(kind: str) -> None:
     shapley, attention = {"vision": 0.62, "audio": -0.3, "eeg": 0.08}, {"vision": 0.93, "audio": 0.05, "eeg": 0.02}
     sentence = modalities.disagreement(shapley, attention, kind)
-    assert sentence.startswith("Attention says 93 % Vision, Shapley values say 62 %.")
+    assert sentence.startswith("Attention says 93\xa0% Vision, Shapley values say 62\xa0%.")
     assert ("opinion, its class probabilities" in sentence) == (kind == "attention")
     assert ("features" in sentence) == (kind == "transformer")
     assert modalities.disagreement(shapley, {"vision": 0.6, "audio": 0.3, "eeg": 0.1}, kind) == ""
@@ -145,7 +145,7 @@ def test_a_waterfall_runs_from_the_training_share_to_the_decision() -> None:
     assert names == ["Training share", "Vision", "Audio", "Vision × Audio", "Decision"]
     ends = [bar.base[0] + bar.x[0] for bar in fig.data]
     assert ends == pytest.approx([-1.6, 0.4, -0.1, -0.3, -0.3])
-    assert fig.data[0].text[0] == "−1.60 (20 %)"
+    assert fig.data[0].text[0] == "−1.60 (20\xa0%)"
     assert "× 0.61" in fig.data[2].customdata[0]
     low, high = fig.layout.xaxis.range
     assert low < -1.6

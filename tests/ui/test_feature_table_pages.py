@@ -38,7 +38,8 @@ def test_a_trial_is_drawn_as_lines_and_not_played(root: Path) -> None:
     assert [trace["name"] for trace in vision][1:3] == list(UNITS[:2])
     assert len(audio) == 3
     assert not any(part in str(vision) for part in IN_FIGURES)
-    assert not app.get("bidi_component"), "no player without a recording to play"
+    components = [each.proto.component_name for each in app.get("bidi_component")]
+    assert components == ["eavdash_history"], "no player without a recording to play"
 
 
 def test_a_bad_table_is_one_sentence_on_its_trial(root: Path) -> None:

@@ -105,8 +105,8 @@ def _queue(plans: Sequence[Plan], options: argparse.Namespace, execution: Execut
     found = []
     for plan in plans:
         states = {name: plan.study.run(name).live_status().shown for name in plan.runs}
-        found.append({**plan_dict(plan), "states": states})
         if options.json:
+            found.append({**plan_dict(plan), "states": states})
             continue
         console.print_plan(plan)
         counts = Counter(states.values())
