@@ -208,7 +208,7 @@ class Player {
     const lanes = this.find(".lanes");
     const gutter = parseFloat(getComputedStyle(this.find(".cursor")).left);
     this.gutter = gutter;
-    this.width = Math.max(40, lanes.clientWidth - gutter - 14);
+    this.width = Math.max(40, lanes.getBoundingClientRect().width - gutter - 14);
     const marks = ticks(this.header.begin, this.duration, this.width).map(({ time, text }) => {
       const mark = document.createElement("span");
       mark.textContent = text;
