@@ -13,6 +13,7 @@ from fake_study import make_study
 
 from eavdash.report import theme
 from eavdash.report.figures import attention, comparisons, data, explain, results, scalps, training, window_maps
+from eavdash.report.figures.answer import interval
 from eavdash.report.figures.baselines import baseline_means, means_note
 from eavdash.report.figures.subjects import subject_bars
 from eavdash.results import paper, subjects, tables
@@ -221,3 +222,9 @@ def test_p_values_are_never_zero(p: float, text: str) -> None:
 def test_legends_do_not_depend_on_labels() -> None:
     legend = theme.figure(360, {}, {}).layout.legend
     assert (legend.yref, legend.y) == ("container", 0)
+
+
+def test_equal_values_of_all_subjects_have_no_interval() -> None:
+    found = subjects.Standing("eeg", 1.0, 1.0, 1.0, 5, 10)
+    assert interval(found) == "5 subjects alike: no interval over subjects"
+    assert interval(replace(found, mean=0.6, low=0.5, high=0.7)) == "95 % interval 50–70 %, 5 subjects"
