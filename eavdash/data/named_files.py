@@ -16,9 +16,12 @@ import pandas as pd
 from eavdash.data.recording import is_there, split_item
 from eavdash.errors import OutsideError, sentence
 from eavdash.store.readable import check_readable, data_folders, is_readable
+from eavdash.text import natural_order, printable
 
 #: Expectation in the sentence of :func:`missing_file`.
 NAMED_RECORDING = "the recording named in the trial table"
+#: Folders that :func:`folders_with` names at most.
+NAMED = 3
 _WINDOWS = re.compile(r"\\|(^|/)[A-Za-z]:/")
 
 
@@ -85,3 +88,10 @@ def missing_file(path: str) -> str:
     if _WINDOWS.search(path):
         found, remedy = f"{found}; the path is one of Windows", "write it as on this machine, with slashes"
     return sentence(path, NAMED_RECORDING, found, remedy)
+
+
+def folders_with(path: Path, names: Sequence[str]) -> str:
+    """Return as a remedy the folders directly in a folder that have a trial table; empty if there is none."""
+    found = natural_order({printable(str(file.parent)) for name in names for file in path.glob(f"*/{name}")})
+    more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
+    return f"give a folder with a trial table, such as {', '.join(found[:NAMED])}{more}" if found else ""

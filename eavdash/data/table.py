@@ -30,7 +30,7 @@ from eavdash.data.adapters.base import DEPTH, check_name, listing
 from eavdash.data.formats.columns import CLOCK_COLUMNS, CLOCKS
 from eavdash.data.formats.feature_columns import is_feature_table
 from eavdash.data.formats.tablefile import check_frame, read_table
-from eavdash.data.named_files import absolute, file_of, missing_files, with_slashes
+from eavdash.data.named_files import absolute, file_of, folders_with, missing_files, with_slashes
 from eavdash.data.recording import samples_file, split_item
 from eavdash.data.segments import own_times
 from eavdash.data.spelling import respelled, spell, spellings
@@ -111,7 +111,7 @@ def open_table(path: str | Path) -> TrialTable:
             path,
             expected=f"{_FILES[0]} or a dataset of a known kind ({KINDS}) at most {DEPTH} levels down",
             found="neither",
-            remedy="give the folder of all subjects or a trial table (see docs/adapters.md)",
+            remedy=folders_with(path, _FILES) or "give the folder of all subjects or a trial table (docs/adapters.md)",
         )
     kind, root, content = adapted
     frame = check_frame(root, content.frame)

@@ -54,7 +54,8 @@ def estimate(study: StudyDir, run: RunDir, method: str, *, receipts: bool = True
     stage, receipts = run.config().stage, receipts and METHODS[method].attribution
     for runs, whose in _alike(study, run, stage):
         if taken := _last(runs, method, receipts):
-            return MapEstimate(statistics.median(taken), f"the last {plural(len(taken), 'such map')} of {whose}")
+            last = "the last such map" if len(taken) == 1 else f"the last {len(taken)} such maps"
+            return MapEstimate(statistics.median(taken), f"{last} of {whose}")
     return _rule(study, run, method, receipts, device)
 
 

@@ -18,6 +18,7 @@ from pydantic import ConfigDict
 from eavdash.errors import EavdashError, sentence
 from eavdash.jobs.queue_database import QueueDatabase, queue_database
 from eavdash.jobs.scheduler_process import ensure_scheduler, scheduler_alive
+from eavdash.store import locks
 from eavdash.store.atomic import boot_clock, disk_full, host
 from eavdash.store.record import Record, Whole, read_record
 from eavdash.store.status import HEARTBEAT_EVERY, HEARTBEAT_LOST
@@ -107,6 +108,9 @@ def _stopped_scheduler(root: Path) -> str:
     boot, now = boot_clock()
     if beat.host != host() or beat.boot != boot:
         return ""  # by another machine's clock, or of an earlier scheduler
+    holder = locks.owner(queue_database(root).lock_file)
+    if holder is not None and holder.host == beat.host and holder.pid != beat.pid:
+        return ""  # of an earlier scheduler: the one that holds the lock is just starting
     silent = now - beat.at
     if silent <= HEARTBEAT_LOST:
         silent = now - beat.turned

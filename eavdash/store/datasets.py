@@ -93,8 +93,8 @@ def check_name(root: Path, name: str) -> str:
         IntegrityError: the list is damaged.
     """
     if not name or len(name) > NAME_LENGTH or name != name.strip() or not name.isprintable():
-        found = "none" if not name else repr(name)
-        raise _name_error(f"1 to {NAME_LENGTH} printable characters", found)
+        found = repr(name) if name else "none"
+        raise _name_error(f"1 to {NAME_LENGTH} printable characters", found, "" if name else "enter a name")
     if name[0] == "." or any(c in name for c in "/\\"):
         raise _name_error("a name without slashes and without a leading dot", repr(name))
     for other in list_datasets(root):
@@ -235,8 +235,8 @@ def _check_storable(path: str) -> None:
         )
 
 
-def _name_error(expected: str, found: str) -> Exception:
-    return UsageError.at("dataset name", expected=expected, found=found, remedy="choose another name")
+def _name_error(expected: str, found: str, remedy: str = "") -> Exception:
+    return UsageError.at("dataset name", expected=expected, found=found, remedy=remedy or "choose another name")
 
 
 def _read(root: Path) -> DatasetList:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from eavdash.config.convert import with_settings
 from eavdash.config.schema import StudyConfig
-from eavdash.errors import UsageError
+from eavdash.errors import ConfigError, UsageError
 from eavdash.text import parts, shortened
 
 #: Studies of one sweep.
@@ -46,7 +46,7 @@ def members(name: str, config: StudyConfig, sweeps: Sequence[str]) -> tuple[Memb
         values = parts(typed)
         if len(values) < 2 or key.strip() in varied:
             again = "the same setting twice" if key.strip() in varied else repr(shortened(text))
-            raise _wrong(key, "key=value,value with two or more values, each setting once", again)
+            raise _wrong(key, "two or more values with commas between them, each setting once", again)
         varied[key.strip()] = values
     count = math.prod(map(len, varied.values()))
     if count > MOST:
@@ -56,7 +56,7 @@ def members(name: str, config: StudyConfig, sweeps: Sequence[str]) -> tuple[Memb
     names: set[str] = set()
     for values in itertools.product(*varied.values()):
         settings = tuple(f"{key}={value}" for key, value in zip(varied, values, strict=True))
-        changed = with_settings(config, settings)
+        changed = _changed(config, settings)
         if changed in made:
             equal = f"{', '.join(made[changed].settings)} and {', '.join(settings)}, which mean the same"
             raise _wrong(next(iter(varied)), "different values", equal)
@@ -66,6 +66,22 @@ def members(name: str, config: StudyConfig, sweeps: Sequence[str]) -> tuple[Memb
         names.add(own)
         made[changed] = Member(own, changed, settings)
     return tuple(made.values())
+
+
+def _changed(config: StudyConfig, settings: Sequence[str]) -> StudyConfig:
+    """Return the configuration with one value of each setting.
+
+    Raises:
+        ConfigError: a value or the combination of them is invalid; a value is named by its option, ``--sweep key``.
+    """
+    try:
+        return with_settings(config, settings)
+    except ConfigError as error:
+        for setting in settings:
+            if error.where == f"--set {shortened(setting)}":
+                where = f"--sweep {shortened(setting.partition('=')[0])}"
+                raise ConfigError.at(where, expected=error.expected, found=error.found, remedy=error.remedy) from None
+        raise
 
 
 def _labels(keys: Sequence[str]) -> dict[str, str]:

@@ -25,3 +25,5 @@ address.write(trial_view.PAGE, trial_view.NAMES)
 if row is not None:
     st.caption(markdown(figures.trial_facts(row.to_dict())))
     trial_view.show_trial(row.to_dict(), config)
+    if study:
+        st.caption(markdown(f"Prepared as in the study {study.name}, which is chosen at the left."))

@@ -190,7 +190,7 @@ def test_a_dry_run_lists_the_runs_and_writes_nothing(
     assert run(*train, *sweep) == 0
     assert "12 of them would be queued" in capsys.readouterr().err
     assert run(*train, "--sweep", "fusion.width=32") == 2
-    assert "--sweep fusion.width: expected key=value,value" in capsys.readouterr().err
+    assert "--sweep fusion.width: expected two or more values" in capsys.readouterr().err
     assert run(*train, "--where", "mood=calm") == 2
     assert "found 'mood'" in capsys.readouterr().err
     assert not checkpoints.exists()

@@ -125,3 +125,12 @@ def test_damaged_files_are_computed_again(study: StudyDir, computed: list[tuple[
     arrays.write_bytes(b"damaged")
     assert run(study, "--subject", "1", "--trial", "2") == 0
     assert computed == [("1", "2")] * 2
+
+
+def test_a_subject_that_was_not_tested_is_named_with_those_that_were(
+    study: StudyDir, computed: list[tuple[str, str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(study, "--trials", "wrong", "--subject", "9") == 2
+    printed = " ".join(capsys.readouterr().err.split())
+    assert "--subject: expected a subject that a finished run has tested (1, 2), found 9" in printed
+    assert computed == []

@@ -312,3 +312,12 @@ def test_real_tables(real_data: Path) -> None:
     assert eeg.frame["start"].notna().all()
     assert not speech.problems
     assert not eeg.problems
+
+
+def test_the_folder_above_several_tables_names_them(tmp_path: Path) -> None:
+    for name in "abcd":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "trials.csv").write_text("")
+    names = tuple(str(tmp_path / name) for name in "abc")
+    with fails(TableError, found="neither", remedy=("such as", *names, "and 1 more")):
+        open_table(tmp_path)

@@ -75,17 +75,17 @@ def test_maps_of_attention_are_alike_although_they_are_never_checked(study: Stud
     stored(run, 10.0, "1", "attention_rollout", checked=False)
     for receipts in (True, False):
         found = estimate(study, run, "attention_rollout", receipts=receipts)
-        assert found == MapEstimate(10.0, "the last 1 such map of this run")
+        assert found == MapEstimate(10.0, "the last such map of this run")
 
 
 def test_then_other_runs_of_the_study_and_studies_with_the_same_encoders(study: StudyDir, tmp_path: Path) -> None:
     other = make_study(tmp_path, "other", subjects=("1",))
     stored(other.run("s01-fusion"), 70.0)
     assert estimate(study, study.run("s01-fusion"), METHOD).basis == (
-        "the last 1 such map of the study other, which has the same encoders"
+        "the last such map of the study other, which has the same encoders"
     )
     stored(study.run("s02-fusion"), 60.0)
-    assert estimate(study, study.run("s01-fusion"), METHOD) == MapEstimate(60.0, "the last 1 such map of this study")
+    assert estimate(study, study.run("s01-fusion"), METHOD) == MapEstimate(60.0, "the last such map of this study")
 
 
 def test_then_the_time_of_training_and_else_it_is_unknown(study: StudyDir) -> None:

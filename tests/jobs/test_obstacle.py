@@ -18,9 +18,9 @@ from eavdash.cli.main import main
 from eavdash.errors import VersionError
 from eavdash.jobs import obstacle, queue_tasks, reconcile
 from eavdash.jobs.queue import cancel, retry, submit, wait
-from eavdash.jobs.queue_database import queue_database
+from eavdash.jobs.queue_database import queue_database, queue_folder
 from eavdash.jobs.snapshot import snapshot
-from eavdash.store import atomic, status
+from eavdash.store import atomic, locks, status
 from eavdash.studies import write
 
 
@@ -68,6 +68,26 @@ def test_a_scheduler_whose_loop_hangs_counts_as_stopped(lab, monkeypatch):
     assert "a scheduler that responds" in sentence
     assert "busy, or the machine is; wait" in sentence
     assert "kill -CONT" not in sentence
+
+
+def test_a_scheduler_that_just_starts_is_not_blamed_for_the_last_sign_of_an_earlier_one(lab):
+    database = queue_database(queue_folder(lab.root).parent)
+    boot, now = atomic.boot_clock()
+    before = now - status.HEARTBEAT_LOST - 60
+
+    def write_beat(pid: int) -> None:
+        beat = obstacle.Beat(pid=pid, host=atomic.host(), boot=boot, at=before, turned=before)
+        obstacle.beat_file(database).write_text(beat.model_dump_json())
+
+    write_beat(os.getpid() + 1)
+    lock = locks.acquire(database.lock_file)
+    try:
+        locks.sign(lock, os.getpid())
+        assert obstacle.obstacle(lab.root) == ""
+        write_beat(os.getpid())
+        assert f"its process {os.getpid()} is busy" in obstacle.obstacle(lab.root)
+    finally:
+        os.close(lock)
 
 
 def test_a_full_disk_is_the_reason_of_waiting_and_of_silent_runs(lab, monkeypatch):

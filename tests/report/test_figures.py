@@ -12,12 +12,23 @@ import pytest
 from fake_study import make_study
 
 from eavdash.report import theme
-from eavdash.report.figures import attention, comparisons, data, explain, results, scalps, training, window_maps
+from eavdash.report.figures import (
+    attention,
+    comparisons,
+    data,
+    explain,
+    inference,
+    results,
+    scalps,
+    training,
+    window_maps,
+)
+from eavdash.report.figures.answer import interval
 from eavdash.report.figures.baselines import baseline_means, means_note
 from eavdash.report.figures.subjects import subject_bars
 from eavdash.results import paper, subjects, tables
 from eavdash.results.comparisons import question_of
-from eavdash.results.paired import mean_interval
+from eavdash.results.paired import compare, mean_interval
 from eavdash.results.statistics import chance_line, wilson
 from eavdash.text import p_value
 
@@ -221,3 +232,19 @@ def test_p_values_are_never_zero(p: float, text: str) -> None:
 def test_legends_do_not_depend_on_labels() -> None:
     legend = theme.figure(360, {}, {}).layout.legend
     assert (legend.yref, legend.y) == ("container", 0)
+
+
+def test_equal_values_of_all_subjects_have_no_interval() -> None:
+    found = subjects.Standing("eeg", 1.0, 1.0, 1.0, 5, 10)
+    assert interval(found) == "5 subjects alike: no interval over subjects"
+    assert interval(replace(found, mean=0.6, low=0.5, high=0.7)) == "95 % interval 50–70 %, 5 subjects"
+
+
+@pytest.mark.parametrize(("people", "known"), [(3, False), (8, True)])
+def test_a_difference_has_an_interval_only_where_the_table_beside_it_has_one(people: int, known: bool) -> None:
+    first, second = np.linspace(0.5, 0.8, people), np.linspace(0.45, 0.7, people)
+    found = compare("fusion", [*first], "vision", [*second])
+    fig = inference.paired_differences([found], {"fusion/vision": pd.Series(first - second)})
+    mean = fig.data[1]
+    assert (mean.error_x.array is not None) == known
+    assert ("too few subjects" in mean.hovertemplate) != known

@@ -41,6 +41,7 @@ def test_values_with_commas_and_keys_that_end_alike_have_names_of_their_own() ->
         (["eeg.low=1,2", "eeg.low=3,4"], "each setting once"),
         (["eeg.low=1,1.0"], "different values"),
         (["eeg.low=1,60"], "below eeg.high"),
+        (["eeg.low=1,x"], "^--sweep eeg.low: expected a number, found 'x'"),
         (["eeg.lows=1,2"], "a key of the configuration"),
         (["preset=quick,paper"], "a setting"),
         ([f"train.eeg.epochs={','.join(map(str, range(1, MOST + 2)))}"], "at most"),

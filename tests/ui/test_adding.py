@@ -11,7 +11,7 @@ import pytest
 import soundfile
 from failing import fails
 from streamlit.testing.v1 import AppTest
-from test_pages import checkpoints, open_page, page_text
+from test_pages import ROOT, checkpoints, open_page, page_text
 
 from eavdash.data.table import open_table
 from eavdash.errors import QueueError, UsageError
@@ -112,6 +112,20 @@ def test_the_added_dataset_is_that_of_the_next_page(
     assert app.selectbox(key=field).value == str(sounds)
 
 
+def test_a_reload_shows_the_added_dataset_again(
+    checkpoints: Path, sounds: Path, background_tasks: list[tuple[str, ...]]
+) -> None:
+    datasets.add(checkpoints, "Pilot", sounds)
+    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60).run()
+    app.query_params.update({"name": "Pilot", "path": str(sounds)})
+    app.switch_page("pages/data/add.py").run()
+    assert not app.exception, app.exception[0].stack_trace
+    assert "Pilot is in the list" in "".join(str(s.value) for s in app.subheader)
+    app.button(key="data_add_another").click().run()
+    assert app.text_input(key="data_add_name").value == ""
+    assert app.text_input(key="data_add_path").value == ""
+
+
 def test_a_check_that_cannot_start_is_tried_once_and_says_so(
     checkpoints: Path, sounds: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -173,6 +187,7 @@ def test_a_wrong_name_is_one_sentence(checkpoints: Path, sounds: Path, name: str
     app = entered(open_page("add"), name, str(sounds))
     assert len(app.error) == 1
     assert app.error[0].value.startswith("dataset name")
+    assert ("enter a name" in app.error[0].value) == (not name)
     assert not can_be_added(app)
     assert written(checkpoints) == before
 

@@ -282,4 +282,5 @@ def test_several_values_make_several_studies_that_are_queued_together(app: AppTe
     again.switch_page(PAGES["launch"]).run()
     assert again.multiselect(key="training_launch_swept").value == ["train.audio.learning_rate"]
     assert "2 studies, 8 runs" in page_text(again)
+    assert [box.proto.expanded for box in again.expander if box.label.startswith("Several values")] == [True]
     assert list(again.dataframe[0].value["exist already"]) == [4, 4]

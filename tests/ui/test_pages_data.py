@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from fake_study import make_study
 from test_pages import PAGES, ROOT, checkpoints, open_page, page_text
 
 from eavdash.store import find_study
+from eavdash.ui.training.launch_plan import disk_sentence
 
 __all__ = ["checkpoints"]
 
@@ -87,6 +89,12 @@ def test_a_trial_is_shown_with_its_missing_modalities(sounds: Path) -> None:
     assert any("bo\\_7.wav" in e.value for e in app.error)
 
 
+def test_a_trial_says_whose_settings_prepare_it(sounds: Path, checkpoints: Path) -> None:
+    make_study(checkpoints, "voices", dataset=sounds)
+    app = open_page("trials", {"data_trials_path": str(sounds)})
+    assert "Prepared as in the study voices" in page_text(app)
+
+
 def fill_in(app, name: str):
     """Enter a study name, and train only the modality of the table."""
     app.text_input(key="training_launch_name").set_value(name)
@@ -139,3 +147,10 @@ def test_the_form_keeps_its_values_while_other_pages_are_shown(sounds: Path) -> 
     app.switch_page("pages/training/launch.py").run()
     assert app.text_input(key="training_launch_name").value == "voices"
     assert app.multiselect(key="training_launch_stages").value == ["audio"]
+
+
+def test_disk_space_counts_studies_and_windows_and_says_so(tmp_path: Path) -> None:
+    (tmp_path / ".cache").mkdir()
+    (tmp_path / ".cache" / "windows.npy").write_bytes(bytes(5_000_000))
+    plan = SimpleNamespace(window_bytes=None)
+    assert "studies and windows use 5.0 MB" in disk_sentence([plan], tmp_path)

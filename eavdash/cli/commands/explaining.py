@@ -14,7 +14,7 @@ from eavdash.config.choices import MODALITIES
 from eavdash.errors import EavdashError, IntegrityError, UsageError
 from eavdash.explain.method_registry import METHODS
 from eavdash.store.task import report_progress
-from eavdash.text import parts, plural
+from eavdash.text import natural_order, parts, plural
 
 if TYPE_CHECKING:
     from eavdash.explain.explanation import Explanation
@@ -112,13 +112,21 @@ def _chosen(study: store.StudyDir, options: argparse.Namespace) -> list[tuple[st
     """Return subject and trial of the chosen test trials, in the order of the tables.
 
     Raises:
-        UsageError: a trial of the list was not tested.
+        UsageError: the subject or a trial of the list was not tested.
     """
     from eavdash.results import tables
 
     table = tables.trials(study, [options.stage] if options.stage else None)
     for problem in table.attrs.get("problems", []):
         console.error(problem)
+    tested = natural_order(set(table["subject"].astype(str)))
+    if tested and options.subject is not None and options.subject not in tested:
+        raise UsageError.at(
+            "--subject",
+            expected=f"a subject that a finished run has tested ({', '.join(tested)})",
+            found=options.subject,
+            remedy="choose one",
+        )
     for name in ("subject", "fold", "seed"):
         if (value := getattr(options, name)) is not None:
             table = table[table[name] == value]

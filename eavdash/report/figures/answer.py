@@ -36,6 +36,8 @@ def interval(standing: Standing) -> str:
     """Return ``95 % interval 58–75 %, 42 subjects``."""
     if standing.subjects < 2:
         return "1 subject: no interval over subjects"
+    if standing.low == standing.high:  # Student's interval of equal values has no width, whatever is known
+        return f"{standing.subjects} subjects alike: no interval over subjects"
     return f"95 % interval {100 * standing.low:.0f}–{100 * standing.high:.0f} %, {standing.subjects} subjects"
 
 

@@ -122,6 +122,9 @@ def paired_differences(comparisons: Sequence[Comparison], differences: Mapping[s
             )
         )
         mean = 100 * c.difference
+        few = c.subjects < least_subjects()
+        known = math.isfinite(low) and not few
+        told = f"95 % interval {100 * low:+.1f} to {100 * high:+.1f}" if known else "too few subjects for an interval"
         arms = {"array": [100 * high - mean], "arrayminus": [mean - 100 * low], "thickness": 2, "color": theme.GREY}
         fig.add_trace(
             go.Scatter(
@@ -129,12 +132,10 @@ def paired_differences(comparisons: Sequence[Comparison], differences: Mapping[s
                 y=[number],
                 mode="markers",
                 marker={"color": theme.colour(c.a), "size": 12, "symbol": "diamond", "line": {"width": 1}},
-                error_x={"type": "data", "symmetric": False, **arms} if math.isfinite(low) else None,
-                hovertemplate=f"mean %{{x:+.1f}} points, 95 % interval {100 * low:+.1f} to {100 * high:+.1f}"
-                "<extra></extra>",
+                error_x={"type": "data", "symmetric": False, **arms} if known else None,
+                hovertemplate=f"mean %{{x:+.1f}} points, {told}<extra></extra>",
             )
         )
-        few = c.subjects < least_subjects()
         p = c.p if number == 0 and math.isnan(c.p_holm) else c.p_holm
         text = "too few" if few or math.isnan(p) else p_value(p)
         fig.add_annotation(x=1, xref="paper", xanchor="right", y=number - 0.36, text=text, showarrow=False)

@@ -6,6 +6,7 @@ In: a name, and a path on the server or an uploaded trial table with the base fo
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -66,6 +67,23 @@ def form(root: Path) -> None:
 def has_input() -> bool:
     """Return True if a field of the form has a value."""
     return any(st.session_state.get(f"{PAGE}_{field}") for field in ("name", "path", "base"))
+
+
+def take_up_added(root: Path) -> None:
+    """Take a dataset that the address names, and that is in the list already, as the one that was added last."""
+    named = (st.session_state.get(f"{PAGE}_name"), st.session_state.get(f"{PAGE}_path"))
+    with contextlib.suppress(EavdashError):  # reported by the dataset field
+        if named in [(d.name, d.path) for d in datasets.list_datasets(root)]:
+            st.session_state[ADDED] = named
+            dataset.choose(str(named[1]))
+
+
+def another() -> None:
+    """Show the form again, without the entries of the dataset that was added last."""
+    st.session_state.pop(ADDED, None)
+    for field in NAMES:
+        st.session_state[f"{PAGE}_{field}"] = ""
+        st.query_params.pop(field, None)
 
 
 def _read_form() -> DatasetForm:

@@ -14,7 +14,7 @@ from eavdash.store import checkpoints_root
 from eavdash.text import markdown
 from eavdash.ui import cached_data, dataset, scanning, tasks, widgets
 from eavdash.ui.data import health, trial_view
-from eavdash.ui.data.add_dataset import ADDED, PAGE
+from eavdash.ui.data.add_dataset import PAGE, another
 
 
 def show(name: str, path: str) -> None:
@@ -28,7 +28,7 @@ def show(name: str, path: str) -> None:
             widgets.open_page(widgets.TRIALS)
         if st.button("See its health", on_click=dataset.choose, args=(path,), key=f"{PAGE}_health"):
             widgets.open_page(widgets.HEALTH)
-        st.button("Add another", on_click=st.session_state.pop, args=(ADDED, None), key=f"{PAGE}_another")
+        st.button("Add another", on_click=another, key=f"{PAGE}_another")
     try:
         table = cached_data.dataset(path)
     except EavdashError as error:

@@ -197,7 +197,8 @@ def sweeps() -> tuple[str, ...]:
 
 def _several_values(messages: fields.Messages) -> None:
     """Show the settings that get several values."""
-    with st.expander("Several values: a study for each", key=f"{PAGE}_several"):
+    chosen = bool(st.session_state.get(f"{PAGE}_swept"))
+    with st.expander("Several values: a study for each", expanded=chosen, key=f"{PAGE}_several"):
         keys = st.multiselect(
             "Settings with several values",
             FIELDS,

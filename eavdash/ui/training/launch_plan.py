@@ -148,7 +148,7 @@ def time_sentence(plans: Sequence[Plan], settings: Execution) -> str:
 def disk_sentence(plans: Sequence[Plan], root: Path) -> str:
     """Return a sentence about the disk space: of the windows that all studies share, used, and free."""
     used, free = cached_data.disk_use(root)
-    have = f"studies use {size(used)}, {size(free)} are free"
+    have = f"studies and windows use {size(used)}, {size(free)} are free"
     needs = [plan.window_bytes for plan in plans]
     if any(need is None for need in needs):
         return f"Disk space: {have}."

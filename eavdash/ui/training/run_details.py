@@ -74,7 +74,7 @@ def show_run(study: StudyDir, row: Mapping[Any, Any], tested: Mapping[tuple[str,
             chart = figures.curves(metrics, quantity, stage)
             widgets.chart(chart, f"{PAGE}_{quantity}", f"{quantity} per epoch, training and validation")
     if history := status.history:
-        with st.expander(f"Earlier attempts ({len(history)})", key=f"{PAGE}_history"):
+        with st.expander(f"Attempts that have ended ({len(history)})", key=f"{PAGE}_history"):
             st.dataframe(figures.attempt_table(history), hide_index=True, key=f"{PAGE}_attempts")
     show_log(run, expanded=row["shown"] in ("failed", "not responding"))
 
