@@ -37,8 +37,10 @@ def write(study: TrackedStudy, folder: Path, copy: bool, report: Callable[[int, 
     ``copy``: also copy the runs' tables to the artefacts; otherwise tags name their paths and checksums.
 
     Raises:
-        UsageError: the database has another study of this name. IntegrityError: MLflow cannot use the database.
+        UsageError: the database has another study of this name, or MLflow would write elsewhere. IntegrityError: MLflow
+            cannot use the database.
     """
+    check_place(folder)
     client = _client(folder)
     with _mlflow_errors(folder / DATABASE):
         experiment = _experiment(client, study, folder)
@@ -81,6 +83,18 @@ def require() -> None:
         raise UsageError.at(
             "--to mlflow", expected="the package mlflow-skinny", found=str(error), remedy=remedy
         ) from None
+
+
+def check_place(folder: Path) -> None:
+    """Check that MLflow's address of the database leads to this folder: it ends at a ? and reads %41 as A.
+
+    Raises:
+        UsageError: it would be another folder's.
+    """
+    if any(sign in str(folder) for sign in "?%") or not is_utf8(str(folder)):
+        expected = "a folder whose path is UTF-8 without ? and %, which MLflow would take for another one"
+        remedy = "rename it, or choose another --output"
+        raise UsageError.at("--output", expected=expected, found=shortened(str(folder)), remedy=remedy)
 
 
 def _client(folder: Path) -> Any:
