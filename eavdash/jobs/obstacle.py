@@ -112,6 +112,8 @@ def _stopped_scheduler(root: Path) -> str:
         silent = now - beat.turned
         if silent <= LOOP_LOST:
             return ""
+    if not _wrote(beat.pid, file):
+        return ""  # of an earlier scheduler: the present one is just starting
     stopped = _is_stopped(beat.pid)
     first = f"let it continue (kill -CONT {beat.pid}) or" if stopped else "wait, and if it stays so for minutes"
     return sentence(
@@ -120,6 +122,15 @@ def _stopped_scheduler(root: Path) -> str:
         f"none for {silent:.0f} s: its process {beat.pid} is {'stopped' if stopped else 'busy, or the machine is'}",
         f"{first} end it (kill -9 {beat.pid}): running jobs are not affected, and the next command starts a new one",
     )
+
+
+def _wrote(pid: int, file: Path) -> bool:
+    """Return True if the process is there, and was before its sign of life: ids of ended processes come again."""
+    import psutil
+
+    with contextlib.suppress(psutil.Error, OSError):
+        return psutil.Process(pid).create_time() <= file.stat().st_mtime + HEARTBEAT_EVERY
+    return False
 
 
 def _is_stopped(pid: int) -> bool:

@@ -70,6 +70,18 @@ def test_a_scheduler_whose_loop_hangs_counts_as_stopped(lab, monkeypatch):
     assert "kill -CONT" not in sentence
 
 
+def test_a_sign_of_life_of_an_earlier_scheduler_names_no_process_to_end(lab, monkeypatch):
+    monkeypatch.setattr(obstacle, "scheduler_alive", lambda _: True)
+    file = obstacle.beat_file(queue_database(lab.root))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    boot, now = atomic.boot_clock()
+    beat = {"host": atomic.host(), "boot": boot, "at": now - 9000, "turned": now - 9000}
+    for pid, written, named in ((os.getpid(), 0, True), (os.getpid(), 9 * 86_400, False), (2**22 + 1, 0, False)):
+        file.write_text(json.dumps({"pid": pid, **beat}))
+        os.utime(file, (time.time() - written,) * 2)
+        assert (f"kill -9 {pid}" in obstacle.obstacle(lab.root)) is named
+
+
 def test_a_full_disk_is_the_reason_of_waiting_and_of_silent_runs(lab, monkeypatch):
     waiting, silent = lab.run("s01-vision"), lab.run("s02-vision")
     waiting.update(submission="x", reason="")
