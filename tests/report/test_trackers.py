@@ -7,7 +7,9 @@ import json
 import math
 import os
 import socket
+import sqlite3
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from fake_study import make_study
 
 from eavdash.cli.main import main
 from eavdash.errors import UsageError
-from eavdash.report.trackers import mlflow_store
+from eavdash.report.trackers import event_files, mlflow_store
 from eavdash.report.trackers.record import record
 from eavdash.store import StudyDir, unit_name
 
@@ -212,6 +214,30 @@ def test_a_folder_that_mlflow_would_take_for_another_is_refused(name: str, tmp_p
     with fails(UsageError, where="--output", expected="without ? and %", remedy="choose another --output"):
         mlflow_store.check_place(tmp_path / name)
     mlflow_store.check_place(tmp_path / "ü # &")
+
+
+def test_a_database_of_another_program_is_left_alone(tmp_path: Path) -> None:
+    file = tmp_path / "mlflow.db"
+    with closing(sqlite3.connect(file)) as opened:
+        opened.execute("CREATE TABLE runs (distance)")
+    before = file.read_bytes()
+    with fails(UsageError, where=str(file), expected="a database of MLflow", found="another program's"):
+        mlflow_store.check_place(tmp_path)
+    assert file.read_bytes() == before
+    file.unlink()
+    file.mkdir()
+    with fails(UsageError, where=str(file), expected="a database of MLflow", found="no file"):
+        mlflow_store.check_place(tmp_path)
+
+
+def test_a_lock_that_is_no_file_is_named(
+    study: StudyDir, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(event_files, "require", lambda: None)
+    os.mkfifo(tmp_path / ".eavdash.lock")
+    words = ["export", "demo", "--to", "tensorboard", "--output", str(tmp_path), "--checkpoints"]
+    assert main([*words, str(study.path.parent)]) == 2
+    assert "expected a file of its own, found no regular file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("to", "module"), [("mlflow", "mlflow"), ("tensorboard", "tensorboard")])
