@@ -28,10 +28,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
+#: Characters of the place that a message names.
+LONGEST = 1000
+
 
 def sentence(where: str | Path, expected: str, found: str, remedy: str) -> str:
-    """Return the message made of the four parts."""
-    return f"{where}: expected {expected}, found {found}; {remedy}."
+    """Return the message made of the four parts; a path of thousands of characters is cut."""
+    named = str(where)
+    named = named if len(named) <= LONGEST else f"{named[:LONGEST]}..."
+    return f"{named}: expected {expected}, found {found}; {remedy}."
 
 
 class EavdashError(Exception):

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eavdash.errors import UsageError
 from eavdash.text import json_text, markdown, natural_key, natural_order, plural, size, visible
 
 
@@ -88,3 +89,10 @@ def test_everything_that_can_be_seen_stays() -> None:
         blank = {"\u115f", "\u1160", "\u3164", "\uffa0", "\u2800"}
         seen = "".join(c for c in every if unicodedata.category(c).startswith(kind) and c not in blank)
         assert visible(seen) == seen
+
+
+def test_a_message_cuts_a_place_of_thousands_of_characters() -> None:
+    error = UsageError.at("/" + "a" * 20_000, expected="a folder", found="none", remedy="correct it")
+    assert len(str(error)) < 1100
+    assert str(error).endswith("...: expected a folder, found none; correct it.")
+    assert len(error.where) == 20_001

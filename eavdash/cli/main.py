@@ -7,6 +7,7 @@ This module defines the commands and their options; ``eavdash.cli.commands`` car
 from __future__ import annotations
 
 import argparse
+import errno
 import sys
 from collections.abc import Callable, Sequence
 
@@ -38,7 +39,7 @@ from eavdash.cli.options import (
 from eavdash.config.choices import PROTOCOLS
 from eavdash.config.presets import PRESET_HELP
 from eavdash.errors import EavdashError
-from eavdash.text import visible
+from eavdash.text import shortened, visible
 
 
 def parser() -> argparse.ArgumentParser:
@@ -275,6 +276,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         where = visible(f"eavdash: {error.filename}: {error.strerror}")
         print(f"{where}; ask its owner, or choose another folder", file=sys.stderr)
         return 1
+    except OSError as error:
+        if error.errno not in (errno.ENAMETOOLONG, errno.ELOOP):
+            raise
+        where = visible(f"eavdash: {shortened(str(error.filename))}: {error.strerror}")
+        print(f"{where}; choose another path", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("eavdash: stopped; queued jobs continue in the background.", file=sys.stderr)
         return 130

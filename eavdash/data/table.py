@@ -35,6 +35,7 @@ from eavdash.data.recording import samples_file, split_item
 from eavdash.data.segments import own_times
 from eavdash.data.spelling import respelled, spell, spellings
 from eavdash.errors import ConfigError, EavdashError, TableError, UsageError
+from eavdash.store.names import expanded
 from eavdash.store.readable import check_readable, open_readable
 from eavdash.text import natural_key, natural_order
 
@@ -90,7 +91,7 @@ def open_table(path: str | Path) -> TrialTable:
         OutsideError: it may not be read.
         TableError: there is nothing usable, or the table is unreadable, empty, incomplete or ambiguous.
     """
-    path = Path(os.path.expanduser(path)).absolute()  # noqa: PTH111 -- Path.expanduser raises if there is no such user
+    path = expanded(path).absolute()
     check_name(path)
     check_readable(path)
     with listing(path):

@@ -31,6 +31,7 @@ from eavdash.demo.plan import (
 )
 from eavdash.errors import DataError, IntegrityError, TrainingError, UsageError
 from eavdash.store.atomic import file_lock, write_json
+from eavdash.store.names import expanded
 from eavdash.store.processes import python_module
 from eavdash.store.processes.pool import Ended, ProcessPool
 from eavdash.store.record import read_json
@@ -69,7 +70,7 @@ def make_demo(
     """
     size = size or (FULL if full else SMALL)
     _check_request(subjects, seed, plant, cues or ())
-    root = Path(folder).expanduser().resolve() / "EAV" / "EAV"
+    root = expanded(folder).resolve() / "EAV" / "EAV"
     with writing_errors(root):
         root.mkdir(parents=True, exist_ok=True)
         with file_lock(root / ".making.lock", wait=False) as alone:

@@ -18,6 +18,7 @@ from eavdash.errors import IntegrityError, QueueError, UsageError
 from eavdash.jobs.scheduler_process import ensure_scheduler, queue_session
 from eavdash.store import StudyDir
 from eavdash.store.atomic import locked_file
+from eavdash.store.names import expanded
 from eavdash.store.paths import TASKS
 from eavdash.store.private import private_folder
 from eavdash.store.readable import data_folders
@@ -176,7 +177,7 @@ def checked_command(root: Path, command: Sequence[str]) -> tuple[str, ...]:
             kept.append(f"{word}{_}{value}")
             continue
         value = value or (words.pop(0) if words else "")
-        if Path(value).expanduser().resolve() != root.resolve():
+        if expanded(value).resolve() != root.resolve():
             remedy = "leave the option out"
             raise UsageError.at("--checkpoints", expected=str(root), found=repr(value), remedy=remedy)
     return tuple(kept)

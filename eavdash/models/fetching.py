@@ -18,6 +18,7 @@ from pathlib import Path
 
 from eavdash.errors import DataError, IntegrityError, UsageError
 from eavdash.store.atomic import CHECKSUMS, sha256, write_atomic
+from eavdash.store.names import expanded
 
 #: In order of preference; a .bin file is loaded without unpickling objects.
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
@@ -48,7 +49,7 @@ def fetch(
         IntegrityError: the weights have another checksum; nothing is kept.
     """
     _check(model, revision, checksum)
-    folder = Path(out or Path("weights") / model.replace("/", "--")).expanduser().resolve()
+    folder = expanded(out or Path("weights") / model.replace("/", "--")).resolve()
     if folder.exists():
         raise UsageError.at(
             folder, expected="a new folder", found="an existing one", remedy="delete it or choose another --out"

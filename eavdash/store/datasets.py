@@ -26,6 +26,7 @@ from pydantic import ConfigDict, Field
 from eavdash.errors import TableError, UsageError
 from eavdash.store import slug
 from eavdash.store.atomic import file_lock, write_atomic
+from eavdash.store.names import expanded
 from eavdash.store.private import private_folder
 from eavdash.store.record import UNWRITTEN, FromList, Part, Record, Texts, read_record, write_record
 from eavdash.store.secret import user_secret
@@ -111,7 +112,7 @@ def add(root: Path, name: str, path: str | Path, folders: Iterable[str] | None =
         IntegrityError: the list is damaged; it is not changed.
         TrainingError: the checkpoints folder is not writable.
     """
-    absolute = str(Path(path).expanduser().absolute())
+    absolute = str(expanded(path).absolute())
     with _locked(root):
         for folder in folders or ():
             _check_storable(folder)
@@ -143,7 +144,7 @@ def check_path(root: Path, path: str) -> str:
     """
     _check_storable(path)
     for other in list_datasets(root):
-        if other.path == str(Path(path).expanduser().absolute()):
+        if other.path == str(expanded(path).absolute()):
             raise UsageError.at(
                 path, expected="a dataset that is not in the list", found=f"{other.name!r}", remedy="choose that one"
             )
@@ -173,7 +174,7 @@ def absolute_paths(text: str, base: str | Path) -> str:
     """
     rows = list(csv.reader(io.StringIO(text, newline="")))
     path_columns = [i for i, column in enumerate(rows[0] if rows else []) if column.strip() in PATH_COLUMNS]
-    folder = Path(base).expanduser().absolute() if str(base).strip() else None
+    folder = expanded(base).absolute() if str(base).strip() else None
     for row in rows[1:]:
         for i in path_columns:
             entry = row[i].strip() if i < len(row) else ""

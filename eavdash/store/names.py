@@ -15,9 +15,14 @@ from eavdash.text import shortened
 LONGEST = 200
 
 
+def expanded(path: str | Path) -> Path:
+    """Return a path with the home folder in place of ``~``; where no user has the name after it, it stays."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 -- Path.expanduser raises if there is no such user
+
+
 def checkpoints_root(given: str | Path | None = None) -> Path:
     """Return the folder of all studies: the argument, ``EAVDASH_CHECKPOINTS`` or ``./checkpoints``; absolute."""
-    return Path(given or os.environ.get("EAVDASH_CHECKPOINTS") or "checkpoints").expanduser().resolve()
+    return expanded(given or os.environ.get("EAVDASH_CHECKPOINTS") or "checkpoints").resolve()
 
 
 def checkpoints_folder(given: str | Path | None = None) -> Path:
@@ -81,8 +86,8 @@ def check_study_name(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
         raise UsageError.at(
             "study name",
-            expected="letters, digits, dots, dashes and underscores, beginning with a letter or digit",
-            found=repr(name),
+            expected="at most 100 letters, digits, dots, dashes and underscores, beginning with a letter or digit",
+            found=repr(shortened(name)),
             remedy="choose another name",
         )
     return name

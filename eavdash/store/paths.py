@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from eavdash.store.names import slug
+from eavdash.store.names import expanded, slug
 from eavdash.store.private import cache_folder
 
 #: Folder in the cache with the newest health report of each dataset.
@@ -268,5 +268,5 @@ class TaskPaths:
 
 def health_report_file(cache: Path, dataset: str | Path) -> Path:
     """Return the file in the cache folder that keeps the health report of a dataset."""
-    path = os.path.abspath(os.path.expanduser(dataset))  # noqa: PTH100, PTH111 -- Path raises if there is no such user
+    path = os.path.abspath(expanded(dataset))  # noqa: PTH100
     return cache / HEALTH / f"{hashlib.sha256(os.fsencode(path)).hexdigest()[:24]}.json"

@@ -14,6 +14,7 @@ from eavdash.config.choices import STAGES
 from eavdash.config.convert import settings_of, to_dict, with_epochs
 from eavdash.config.presets import preset
 from eavdash.config.schema import Execution, Selection, StudyConfig
+from eavdash.store.names import expanded
 from eavdash.studies.unusable import Unusable
 from eavdash.text import listing
 
@@ -29,7 +30,7 @@ def train_command(
     sweeps: Sequence[str] = (),
 ) -> list[str]:
     """Return the words of the command, ``eavdash`` first."""
-    folder = Path(root).expanduser().absolute()
+    folder = expanded(root).absolute()
     words = ["eavdash", "train", str(folder), "--study", name]
     if checkpoints.absolute() != Path("checkpoints").absolute():
         words += ["--checkpoints", str(checkpoints.absolute())]

@@ -18,6 +18,7 @@ from eavdash.config.convert import to_dict
 from eavdash.config.schema import Selection, StudyConfig
 from eavdash.results.columns import study_table
 from eavdash.store.documents import Naming, RecordedDataset, RecordedSelection, StudyDocument
+from eavdash.store.names import expanded
 from eavdash.store.provenance import git_commit, versions
 from eavdash.store.readable import data_folders
 
@@ -53,7 +54,7 @@ def make_document(
     ``fingerprint``: hashes of the recordings, by subject; those of other subjects are kept.
     """
     dataset = RecordedDataset(
-        path=str(root.expanduser().resolve()),
+        path=str(expanded(root).resolve()),
         kind=table.kind,
         simulated=table.simulated,
         trials=len(table.frame),

@@ -19,6 +19,7 @@ from eavdash.errors import UsageError
 from eavdash.jobs.background import running_tasks
 from eavdash.store import StudyDir, find_study
 from eavdash.store.atomic import is_locked, write_atomic
+from eavdash.store.names import expanded
 from eavdash.store.record import write_record
 from eavdash.studies.archive import active_runs
 from eavdash.studies.write import planner_lock
@@ -43,7 +44,7 @@ def relocate(study: StudyDir, root: str | Path) -> Relocation:
             or has another size; nothing was written.
         IntegrityError: the frozen table is damaged.
     """
-    after = Path(os.path.realpath(os.path.expanduser(root)))  # noqa: PTH111 -- Path.expanduser raises if no such user
+    after = Path(os.path.realpath(expanded(root)))
     with planner_lock(study.path.parent):
         find_study(study.path.parent, study.name)
         _refuse_if_running(study)

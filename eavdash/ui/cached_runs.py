@@ -22,6 +22,7 @@ from eavdash.jobs.tested import with_tested
 from eavdash.store import RunDir, StudyDir
 from eavdash.studies import extend, write
 from eavdash.studies import overview as studies_overview
+from eavdash.studies.sweep import MOST
 from eavdash.studies.unusable import Unusable
 from eavdash.ui.cached_results import Stamp, file_stamp
 from eavdash.ui.training import logs
@@ -37,6 +38,7 @@ def refresh() -> None:
     _snapshot.clear()
     overview.clear()
     extension.clear()
+    plan.clear()
 
 
 @st.cache_data(ttl=15, max_entries=8, show_spinner="Planning")
@@ -113,11 +115,11 @@ def parallel_runs(settings: Execution) -> int:
     return estimates.max_parallel_runs(settings)
 
 
-@st.cache_data(ttl=15, max_entries=8, show_spinner="Planning")
+@st.cache_data(ttl=60, max_entries=MOST, show_spinner="Planning")  # all of a sweep, whose plans take that long
 def plan(
     root: str, name: str, config: StudyConfig, selection: Selection, checkpoints: Path, unusable: Unusable
 ) -> write.Plan:
-    """Return the plan of a study; nothing is written."""
+    """Return the plan of a study, at most a minute old; nothing is written."""
     return write.plan(root, name, config, selection, checkpoints, unusable=unusable)
 
 

@@ -12,6 +12,7 @@ widgets.page_head("Set up a study", "What should be trained, on which recordings
 widgets.show_message()
 root = checkpoints_root()
 launch_address.read()
+launch_address.show_unread()
 messages = fields.Messages()
 
 left, right = st.columns([2, 1])

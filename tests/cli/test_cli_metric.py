@@ -27,3 +27,12 @@ def test_one_metric_is_printed_with_its_means(tmp_path: Path, capsys: pytest.Cap
     assert all("scores.parquet" in run.status().checksums for run in study.runs())
     assert main(["results", "demo", "--json", "--checkpoints", str(tmp_path)]) == 0
     assert {"accuracy", "balanced_accuracy", "macro_f1"} <= set(json.loads(capsys.readouterr().out)[0])
+
+
+def test_a_column_that_is_asked_for_twice_comes_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_study(tmp_path, subjects=("1",), stages=("eeg",))
+    said = []
+    for by in ("fold", "fold,fold"):
+        assert main(["results", "demo", "--by", by, "--format", "csv", "--checkpoints", str(tmp_path)]) == 0
+        said.append(capsys.readouterr().out)
+    assert said[0] == said[1]

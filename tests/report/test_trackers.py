@@ -5,16 +5,23 @@ from __future__ import annotations
 import importlib.util
 import json
 import math
+import os
 import socket
+import sqlite3
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+from failing import fails
 from fake_study import make_study
 
 from eavdash.cli.main import main
+from eavdash.errors import UsageError
+from eavdash.report.trackers import event_files, mlflow_store
+from eavdash.report.trackers.record import record
 from eavdash.store import StudyDir, unit_name
 
 HOSTILE = "Zoé & 50% $x_1$ <b>|`"
@@ -123,6 +130,11 @@ def test_tensorboard_spares_what_others_have_written(
     assert "move it elsewhere" in capsys.readouterr().err
     mine.rename(tmp_path / "elsewhere")
     assert main([*words, str(study.path.parent)]) == 0
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "tb" / ".eavdash-unfinished").symlink_to(tmp_path / "mine")
+    study.run("s01-vision-seed0").update(reason="changed")
+    assert main([*words, str(study.path.parent), "--copy"]) == 0
+    assert not list((tmp_path / "mine").iterdir())
     other = make_study(tmp_path / "d", subjects=("1",), stages=("vision",), dataset="/elsewhere")
     assert main([*words, str(other.path.parent)]) == 2
     assert "not of this study" in capsys.readouterr().err
@@ -182,6 +194,50 @@ def test_mlflow_shows_what_the_study_has_and_nothing_twice(
     words = ["export", "demo", "--to", "mlflow", "--output", str(tmp_path / "bad"), "--checkpoints"]
     assert main([*words, str(study.path.parent)]) == 1
     assert "a database of MLflow" in capsys.readouterr().err
+
+
+def test_only_tables_of_the_run_that_are_there_are_copied(study: StudyDir, tmp_path: Path) -> None:
+    """A status of somebody else's may name any path."""
+    run = study.run("s01-vision-seed0")
+    (tmp_path / "c" / "other.parquet").write_bytes(b"not of the run")
+    names = ["../../other.parquet", str(tmp_path / "c" / "other.parquet"), "gone.parquet", "pipe.parquet"]
+    os.mkfifo(run.path / "pipe.parquet")
+    run.update(checksums={**run.status().checksums, **dict.fromkeys(names, "0" * 64)})
+    found = record(study)
+    (tracked,) = (each for each in found.runs if each.name == run.name)
+    assert set(tracked.files) == {name for name in run.status().checksums if name.endswith(".parquet")} - set(names)
+    assert all(any(f"{name}: expected a table of the run, found" in said for said in found.problems) for name in names)
+
+
+@pytest.mark.parametrize("name", ["a?b", "a%41", "by\udcff"])
+def test_a_folder_that_mlflow_would_take_for_another_is_refused(name: str, tmp_path: Path) -> None:
+    with fails(UsageError, where="--output", expected="without ? and %", remedy="choose another --output"):
+        mlflow_store.check_place(tmp_path / name)
+    mlflow_store.check_place(tmp_path / "ü # &")
+
+
+def test_a_database_of_another_program_is_left_alone(tmp_path: Path) -> None:
+    file = tmp_path / "mlflow.db"
+    with closing(sqlite3.connect(file)) as opened:
+        opened.execute("CREATE TABLE runs (distance)")
+    before = file.read_bytes()
+    with fails(UsageError, where=str(file), expected="a database of MLflow", found="another program's"):
+        mlflow_store.check_place(tmp_path)
+    assert file.read_bytes() == before
+    file.unlink()
+    file.mkdir()
+    with fails(UsageError, where=str(file), expected="a database of MLflow", found="no file"):
+        mlflow_store.check_place(tmp_path)
+
+
+def test_a_lock_that_is_no_file_is_named(
+    study: StudyDir, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(event_files, "require", lambda: None)
+    os.mkfifo(tmp_path / ".eavdash.lock")
+    words = ["export", "demo", "--to", "tensorboard", "--output", str(tmp_path), "--checkpoints"]
+    assert main([*words, str(study.path.parent)]) == 2
+    assert "expected a file of its own, found no regular file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("to", "module"), [("mlflow", "mlflow"), ("tensorboard", "tensorboard")])

@@ -34,6 +34,32 @@ def test_a_place_that_cannot_be_written_is_named_with_what_helps(check: Callable
         outputs.output_file(tmp_path)
 
 
+def test_what_is_no_file_is_never_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("/dev/null")
+    (tmp_path / "dangling").symlink_to("none")
+    for name, found in (("pipe", "a device or a pipe"), ("link", "a link"), ("dangling", "a link")):
+        before = os.lstat(tmp_path / name)
+        for write in (outputs.output_file, lambda file: outputs.write_output(file, lambda handle: handle.write(b"x"))):
+            with pytest.raises(UsageError, match=f"expected a file, found {found}; name "):
+                write(tmp_path / name)
+        assert os.path.samestat(os.lstat(tmp_path / name), before)
+    with pytest.raises(UsageError, match="found a device"):
+        outputs.output_file("/dev/null")
+
+
+@pytest.mark.parametrize("place", ["~nosuchuser/report.html", f"{'n' * 300}"])
+def test_a_home_of_nobody_and_a_name_too_long_are_said_in_a_sentence(
+    place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_study(tmp_path / "c", subjects=("1",), stages=("eeg",), trials=2)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "~nosuchuser").write_text("")
+    for words in (["report", "demo", "--checkpoints", "c", "--output", place], ["studies", "--checkpoints", place]):
+        assert main(words) == 2
+        assert "choose another " in capsys.readouterr().err
+
+
 def test_a_full_disk_is_no_matter_of_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -22,8 +22,11 @@ from eavdash.config.setting import value_of
 from eavdash.errors import ConfigError
 from eavdash.models.catalogue import offered
 from eavdash.store import find_study
+from eavdash.studies import write
 from eavdash.studies.command_line import train_command
+from eavdash.studies.sweep import MOST
 from eavdash.studies.unusable import Unusable
+from eavdash.ui import cached_runs
 from eavdash.ui.training import form_state
 from eavdash.ui.training.fields import title_of
 
@@ -284,3 +287,32 @@ def test_several_values_make_several_studies_that_are_queued_together(app: AppTe
     assert "2 studies, 8 runs" in page_text(again)
     assert [box.proto.expanded for box in again.expander if box.label.startswith("Several values")] == [True]
     assert list(again.dataframe[0].value["exist already"]) == [4, 4]
+
+
+def test_the_plans_of_the_largest_sweep_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+    monkeypatch.setattr(write, "plan", lambda root, name, *given, **more: made.append(name))
+    names = [f"voices-{number}" for number in range(MOST)]
+    for name in names * 2:
+        cached_runs.plan("voices", name, StudyConfig(), Selection(), tmp_path, Unusable())
+    assert made == names
+    cached_runs.refresh()
+    cached_runs.plan("voices", names[0], StudyConfig(), Selection(), tmp_path, Unusable())
+    assert len(made) == MOST + 1
+
+
+def test_what_of_an_address_is_not_in_the_form_is_said_until_the_form_is_changed(app: AppTest) -> None:
+    app.query_params["preset"] = "quick"
+    app.query_params["set"] = ["eeg.high=40", "nope=<b>", "fusion.kind=sum", "stages=smell", "eeg.low"]
+    app.query_params["sweep"] = ["none=1,2", "seed=1,2"]
+    app.run()
+    (said,) = [w.value for w in app.warning if w.value.startswith("Not taken over from the address")]
+    assert "nope" in said
+    assert "<b>" not in said
+    assert "fusion.kind" in said
+    assert "smell" in said
+    assert said.endswith(" 3 more.")
+    assert settings(app) == ["eeg.high=40"]
+    app.text_input(key="training_launch_seeds").set_value("1").run()
+    app.run()
+    assert not any("Not taken over" in w.value for w in app.warning)

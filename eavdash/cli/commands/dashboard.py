@@ -17,6 +17,7 @@ from eavdash.config.convert import recorded_config
 from eavdash.config.presets import preset
 from eavdash.config.schema import Selection, StudyConfig
 from eavdash.errors import EavdashError, UsageError
+from eavdash.store.names import expanded
 from eavdash.store.readable import set_data_folders
 from eavdash.text import is_utf8
 
@@ -92,7 +93,7 @@ def _data_folders(options: argparse.Namespace) -> list[Path]:
     Raises:
         UsageError: one of them is no folder.
     """
-    folders = [Path(folder).expanduser() for folder in options.data or ["."]]
+    folders = [expanded(folder) for folder in options.data or ["."]]
     for folder in folders:
         if not folder.is_dir():
             raise UsageError.at("--data", expected="a folder", found=f"none at {folder}", remedy="correct the path")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 
 from eavdash.cli import console
 from eavdash.cli.commands.chosen import study_of
+from eavdash.errors import UsageError
 from eavdash.store.atomic import file_lock
 from eavdash.store.outputs import output_folder
 from eavdash.text import plural
@@ -20,7 +22,10 @@ def export(options: argparse.Namespace) -> int:
     tracker = {"mlflow": mlflow_store, "tensorboard": event_files}[options.to]
     tracker.require()
     folder = output_folder(options.output or options.to).absolute()
-    with console.progress_bar("export") as progress, file_lock(folder / ".eavdash.lock"):
+    lock = folder / ".eavdash.lock"
+    with contextlib.ExitStack() as held, console.progress_bar("export") as progress:
+        with UsageError.from_os(lock, expected="a file of its own", remedy="choose another --output"):
+            held.enter_context(file_lock(lock))
         progress(0, 1, "reading")
         found = record(study)
         made = tracker.write(found, folder, options.copy, progress)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def results(options: argparse.Namespace) -> int:
     """Print the scores on test trials."""
-    by = parts(options.by)
+    by = tuple(dict.fromkeys(parts(options.by)))
     if not set(by) <= {"fold", "seed"}:
         raise UsageError.at("--by", expected="fold, seed or both", found=repr(options.by), remedy="choose among them")
     study = study_of(options)

@@ -39,6 +39,8 @@ def write(study: TrackedStudy, folder: Path, copy: bool, report: Callable[[int, 
     made = Written(folder, shlex.join(["tensorboard", "--logdir", str(folder)]))
     place = folder / study.name
     with IntegrityError.from_os(folder, expected="a folder that can be written", remedy="choose another --output"):
+        if (folder / _UNFINISHED).is_symlink():
+            (folder / _UNFINISHED).unlink()  # what it leads to is not ours
         shutil.rmtree(folder / _UNFINISHED, ignore_errors=True)
         place.mkdir(parents=True, exist_ok=True)
         _claim(place, study)

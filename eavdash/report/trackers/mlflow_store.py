@@ -11,9 +11,10 @@ import itertools
 import logging
 import os
 import shlex
+import sqlite3
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -37,8 +38,10 @@ def write(study: TrackedStudy, folder: Path, copy: bool, report: Callable[[int, 
     ``copy``: also copy the runs' tables to the artefacts; otherwise tags name their paths and checksums.
 
     Raises:
-        UsageError: the database has another study of this name. IntegrityError: MLflow cannot use the database.
+        UsageError: the database has another study of this name, or MLflow would write elsewhere. IntegrityError: MLflow
+            cannot use the database.
     """
+    check_place(folder)
     client = _client(folder)
     with _mlflow_errors(folder / DATABASE):
         experiment = _experiment(client, study, folder)
@@ -81,6 +84,30 @@ def require() -> None:
         raise UsageError.at(
             "--to mlflow", expected="the package mlflow-skinny", found=str(error), remedy=remedy
         ) from None
+
+
+def check_place(folder: Path) -> None:
+    """Check that MLflow's address of the database leads to this folder, and to no database of another program.
+
+    The address ends at a ?, and %41 is an A in it; to any SQLite database MLflow would add its tables.
+
+    Raises:
+        UsageError: it leads elsewhere, or to another program's database.
+    """
+    if any(sign in str(folder) for sign in "?%") or not is_utf8(str(folder)):
+        expected = "a folder whose path is UTF-8 without ? and %, which MLflow would take for another one"
+        remedy = "rename it, or choose another --output"
+        raise UsageError.at("--output", expected=expected, found=shortened(str(folder)), remedy=remedy)
+    database, tables = folder / DATABASE, set()
+    if os.path.lexists(database) and not database.is_file():
+        remedy = "choose another place with --output"
+        raise UsageError.at(database, expected="a database of MLflow", found="no file", remedy=remedy)
+    if database.is_file():
+        with suppress(sqlite3.Error), closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as opened:
+            tables = {name for (name,) in opened.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if tables and "alembic_version" not in tables:
+        remedy = "choose another place with --output"
+        raise UsageError.at(database, expected="a database of MLflow", found="another program's", remedy=remedy)
 
 
 def _client(folder: Path) -> Any:

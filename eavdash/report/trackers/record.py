@@ -20,7 +20,7 @@ import pandas as pd
 from eavdash.config.convert import recorded_config, settings_of
 from eavdash.config.presets import PRESETS, preset
 from eavdash.config.schema import StudyConfig
-from eavdash.errors import EavdashError
+from eavdash.errors import EavdashError, sentence
 from eavdash.report import caveats
 from eavdash.report.figures.comparisons import verdict
 from eavdash.report.plain_json import strict
@@ -28,6 +28,7 @@ from eavdash.results import comparisons, marks, study_scores, tables
 from eavdash.results.metrics import METRICS
 from eavdash.store import RunDir, StudyDir, unit_name
 from eavdash.store.documents import RunConfig
+from eavdash.store.regular import require_regular
 from eavdash.store.status import RunStatus
 from eavdash.text import csv_for_people
 
@@ -137,7 +138,9 @@ def record(study: StudyDir) -> TrackedStudy:
             continue
         if status.state in ENDED:
             state = "damaged" if run.name in scored.problems else str(status.state)
-            runs.append(_run(run, own, status, state, shared, by_run.get(run.name, {})))
+            files, missing = _tables(run, status) if state == "done" else ({}, [])
+            problems = [*problems, *missing]
+            runs.append(_run(run, own, status, state, shared, by_run.get(run.name, {}), files))
         else:
             left_out[status.named] += 1
     question = comparisons.question_of(study)
@@ -158,8 +161,30 @@ def record(study: StudyDir) -> TrackedStudy:
     )
 
 
+def _tables(run: RunDir, status: RunStatus) -> tuple[dict[str, Path], list[str]]:
+    """Return the tables of a run by name, and what is wrong with those that its status names and that are not there."""
+    files, problems = {}, []
+    for name in status.checksums:
+        if name.endswith(".parquet"):
+            file = run.path / name
+            try:
+                if file.parent != run.path:
+                    raise OSError("a path to another folder")
+                files[name] = require_regular(file)
+            except OSError as error:
+                found, remedy = error.strerror or str(error), "train the run again"
+                problems.append(sentence(f"{run.path}/{name}", "a table of the run", found, remedy))
+    return files, problems
+
+
 def _run(
-    run: RunDir, config: RunConfig, status: RunStatus, state: str, shared: Mapping[str, str], scores: dict[str, float]
+    run: RunDir,
+    config: RunConfig,
+    status: RunStatus,
+    state: str,
+    shared: Mapping[str, str],
+    scores: dict[str, float],
+    files: dict[str, Path],
 ) -> TrackedRun:
     started = status.started or status.changed or 0.0
     about = {
@@ -173,11 +198,8 @@ def _run(
         "levels": ", ".join(dict.fromkeys(name.split("/")[1] for name in scores)) or "none",
     }
     about |= {"reason": status.reason} if status.reason and state != "done" else {}
-    files = {}
-    for name, checksum in status.checksums.items() if state == "done" else ():
-        if name.endswith(".parquet"):
-            about |= {f"{name}.path": str(run.path / name), f"{name}.sha256": checksum}
-            files[name] = run.path / name
+    for name, file in files.items():
+        about |= {f"{name}.path": str(file), f"{name}.sha256": status.checksums[name]}
     return TrackedRun(
         run.name,
         state,

@@ -23,6 +23,7 @@ from eavdash.errors import EavdashError, TableError, UsageError
 from eavdash.report import theme
 from eavdash.report.figures.data import most_complete
 from eavdash.store import datasets
+from eavdash.store.names import expanded
 from eavdash.store.readable import lent
 from eavdash.text import size
 from eavdash.ui import allowing
@@ -119,7 +120,7 @@ def header(form: DatasetForm) -> tuple[str, ...]:
 
     try:
         if not form.file:
-            path = Path(form.path).expanduser()
+            path = expanded(form.path)
             small = path.is_file() and path.stat().st_size <= UPLOAD_LIMIT * 2**20
             names = header_of(path) if form.path and small else ()
             return names if known_in(names, {}) >= 2 else ()
@@ -138,7 +139,7 @@ def _from_path(root: Path, form: DatasetForm) -> tuple[str, TrialTable, tuple[st
         )
     datasets.check_path(root, form.path)
     if form.columns:
-        path = Path(form.path).expanduser().absolute()
+        path = expanded(form.path).absolute()
         return _copied(path, form, str(path.parent))
     table = open_table(form.path)
     return "", table, table.notes

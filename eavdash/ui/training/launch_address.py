@@ -12,7 +12,7 @@ from typing import Any
 
 import streamlit as st
 
-from eavdash.text import listing, parts
+from eavdash.text import listing, markdown, parts
 from eavdash.ui.training import copy_settings, execution_form, form_state
 from eavdash.ui.training.form_state import FIELDS, PAGE, TABS, Start
 
@@ -32,7 +32,8 @@ LONGEST = 2_000  # characters of a value that is read or written
 MOST = 6_000  # characters of all settings, more than those of the whole schema
 #: The parameters that only this page has; a link has at least one.
 _OWN = {"preset", "name", "set", "sweep"}
-_WRITTEN = f"{PAGE}_address"
+_WRITTEN, _UNREAD, _FRESH = f"{PAGE}_address", f"{PAGE}_address_unread", f"{PAGE}_address_fresh"
+NAMED = 3  # sentences about what could not be read
 
 
 def read() -> None:
@@ -49,14 +50,22 @@ def read() -> None:
     copy_settings.apply_preset()
     for each, empty in SIMPLE.items():
         state[f"{PAGE}_{each}"] = _value(asked[each][-1][:LONGEST], empty) if each in asked else empty
-    for text in asked.get("set", []):
-        key, equals, value = text[:LONGEST].partition("=")
-        if equals and key in FIELDS:
-            form_state.set_text(key, value)
+    unread = [problem for text in asked.get("set", []) if (problem := form_state.apply(text[:LONGEST]))]
     swept = [text[:LONGEST].partition("=") for text in asked.get("sweep", [])]
+    unread += [form_state.apply(f"{key}=") for key, _, _ in swept if key not in FIELDS]
+    state[_UNREAD], state[_FRESH] = unread, True
     state[f"{PAGE}_swept"] = list(dict.fromkeys(key for key, _, _ in swept if key in FIELDS))
     for key, _, values in swept:
         state[f"{PAGE}_values_{key}"] = values
+
+
+def show_unread() -> None:
+    """Say what of the address is not in the form, until the form is changed: a link may be of another version."""
+    unread = st.session_state.get(_UNREAD, [])
+    if not unread:
+        return
+    more = f" {len(unread) - NAMED} more." if len(unread) > NAMED else ""
+    st.warning(f"Not taken over from the address: {' '.join(map(markdown, unread[:NAMED]))}{more}")
 
 
 def write(start: Start, sweeps: Sequence[str]) -> None:
@@ -78,6 +87,8 @@ def write(start: Start, sweeps: Sequence[str]) -> None:
         for name in [name for name, texts in before.items() if texts and name not in values]:
             del st.query_params[name]
         st.query_params.update(values)
+    if state.get(_WRITTEN) != values and not state.pop(_FRESH, False):
+        state.pop(_UNREAD, None)
     state[_WRITTEN] = values
 
 

@@ -47,7 +47,7 @@ def show(request: Request, root: Path, messages: Messages) -> None:
     for member in request.members:
         _look(request, member.name, member.config, root)
     beside = [("stages", note) for note in from_data.untrained(request.path, request.config)]
-    plans = [plan for m in request.members if (plan := _plan(request, m.name, m.config, root, messages)) is not None]
+    plans = _plans(request, root, messages)
     if len(plans) < len(request.members):
         return
     first = plans[0]
@@ -177,6 +177,18 @@ def _look(request: Request, name: str, config: StudyConfig, root: Path) -> None:
         return  # planning says what is wrong
     if files:
         scanning.wait_for(PAGE, command, f"Check of {Path(path).name or path} for {name}", files)
+
+
+def _plans(request: Request, root: Path, messages: Messages) -> list[Plan]:
+    """Return the plans that could be made; those of a sweep take seconds each, so that their number is shown."""
+    plans, bar, total = [], st.empty(), len(request.members)
+    for number, member in enumerate(request.members):
+        if total > 1:
+            bar.progress(number / total, f"Planning study {number + 1} of {total}")
+        if (plan := _plan(request, member.name, member.config, root, messages)) is not None:
+            plans.append(plan)
+    bar.empty()
+    return plans
 
 
 def _plan(request: Request, name: str, config: StudyConfig, root: Path, messages: Messages) -> Plan | None:
