@@ -114,19 +114,23 @@ def refuse_too_many_runs(subjects: int, folds: int, seeds: int, stages: int) -> 
 
 
 def keep_earlier(config: StudyConfig, old: StudyDocument) -> tuple[StudyConfig, list[str]]:
-    """Return ``config`` with the earlier values of settings that decide arrays and that a study's record lacks.
+    """Return ``config`` with the earlier values of settings that decide arrays or training and a study's record lacks.
 
-    The presets' values of such settings would change what the study's runs have read. A note says which were changed.
+    The presets' values of such settings would change what the study's runs have read or how its later ones are trained.
+    A note says which were changed.
     """
     if config.names == StudyConfig().names and recorded_config(old).names == NamesConfig():
         config = replace(config, names=NamesConfig())  # its names stay as written
     recorded = old.config.get("eeg", {})
     earlier = {name: getattr(EegConfig(), name) for name in LATER if name not in recorded}
     changed = [f"eeg.{name}={value}" for name, value in earlier.items() if getattr(config.eeg, name) != value]
-    if not changed:
-        return config, []
-    note = f"{old.name} was made by an earlier version, whose settings stay: {', '.join(changed)}"
-    return replace(config, eeg=replace(config.eeg, **earlier)), [note] if "eeg" in config.modalities else []
+    shown = changed if "eeg" in config.modalities else []
+    config = replace(config, eeg=replace(config.eeg, **earlier))
+    if config.fusion.mute_noise and "mute_noise" not in old.config.get("fusion", {}):
+        config = replace(config, fusion=replace(config.fusion, mute_noise=False))
+        shown += ["fusion.mute_noise=False"] if "fusion" in config.stages else []
+    note = f"{old.name} was made by an earlier version, whose settings stay: {', '.join(shown)}"
+    return config, [note] if shown else []
 
 
 def refuse_conflict(study: StudyDir, old: StudyDocument, new: StudyDocument, found: dict[str, str]) -> None:

@@ -13,7 +13,7 @@ from eavdash.config.presets import preset
 from eavdash.config.schema import EegConfig, Selection
 from eavdash.errors import DataError, SplitError
 from eavdash.store.record import write_record
-from eavdash.studies.checks import LATER
+from eavdash.studies.checks import LATER, keep_earlier
 from eavdash.studies.plan import plan
 from eavdash.studies.write import prepare
 
@@ -61,12 +61,18 @@ def test_a_study_of_an_earlier_version_keeps_how_it_reads(tmp_path: Path) -> Non
     document = made.study.study()
     for name in LATER:
         del document.config["eeg"][name]
+    del document.config["fusion"]["mute_noise"]
     write_record(made.study.study_file, document)
     again = prepare(root, "pilot", EEG, Selection(), tmp_path / "c")
     assert again.runs == made.runs
+    assert again.study.study().config["fusion"]["mute_noise"] is False
     recorded = again.study.study().config["eeg"]
     assert {name: recorded[name] for name in LATER} == {name: getattr(EegConfig(), name) for name in LATER}
     assert any("eeg.montage=10-05" in note for note in again.notes)
+    assert not any("mute_noise" in note for note in again.notes), "no fusion is trained"
+    fused, notes = keep_earlier(preset("quick"), document)
+    assert not fused.fusion.mute_noise
+    assert notes[0].endswith("fusion.mute_noise=False")
     assert preset("paper").eeg.montage == preset("quick").eeg.montage == "auto"
 
 
