@@ -205,9 +205,11 @@ def subjects(hour: Hour, tab: Tab) -> None:
     page = tab.page
     page.goto(f"{hour.app.url}/subjects?study=pilot")
     settled(page)
+    page.get_by_role("button", name="Scores and references").click()
     page.get_by_role("radio", name="Window").click()
     expect(page).to_have_url(re.compile("level=window"))
     settled(page)
+    page.keyboard.press("Escape")
     select(page, re.compile("^Subject"), "2")
     tab.step("subjects", whole=True)
     tab.keeps()
