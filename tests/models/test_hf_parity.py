@@ -104,6 +104,7 @@ def test_ast_equals_hugging_faces(tmp_path: Path, sizes: dict, form: str) -> Non
     assert (found - expected).abs().max() <= 1e-5
 
 
+@pytest.mark.slow
 def test_full_sizes_agree_too(tmp_path: Path) -> None:
     """ViT-B/16 and AST base in their published sizes, with random weights."""
     vit = hf_vit()

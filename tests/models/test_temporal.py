@@ -172,6 +172,7 @@ class Direction(Source):
         return loaded[1].sum(dim=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("temporal", "learns"), [(1, True), (0, False)])
 def test_order_is_learned_only_with_temporal_layers(temporal: int, learns: bool) -> None:
     source = Direction(32)

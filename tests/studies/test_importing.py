@@ -310,6 +310,7 @@ def test_another_protocol_or_fusion_is_refused(published: Published, tmp_path: P
     assert not (tmp_path / "c").exists()
 
 
+@pytest.mark.slow
 def test_full_sizes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = installed(Published(tmp_path / "published", FULL), monkeypatch)
     study = import_checkpoint(made.folder, "theirs", "1", made.files, tmp_path / "checkpoints", device="cpu")
