@@ -97,7 +97,8 @@ def test_from_the_launch_form_to_three_attribution_maps(app: Served, page: Page,
     expect(page.get_by_role("heading", name="One trial")).to_be_visible()
     caption = page.get_by_text(re.compile(r"Over the trial:"))
     expect(caption).to_be_visible()
-    shares = [float(text) for text in re.findall(r"(\d+(?:\.\d+)?)\s?%", caption.inner_text().split("Attention")[0])][:3]
+    said = caption.inner_text().split("Attention")[0]
+    shares = [float(text) for text in re.findall(r"(\d+(?:\.\d+)?)\s?%", said)][:3]
     assert len(shares) == 3
     assert abs(sum(shares) - 100) <= 2
     expect(page.get_by_text("Log-probability of")).to_be_visible()
