@@ -103,8 +103,11 @@ def test_from_the_launch_form_to_three_attribution_maps(app: Served, page: Page,
     assert abs(sum(shares) - 100) <= 2
     expect(page.get_by_text("Log-probability of")).to_be_visible()
     page.get_by_role("button", name="Compute this map").click()
-    for what in ("where in the frames", "where in the spectrogram", "which channels, and when"):
-        expect(page.get_by_text(what)).to_be_visible(timeout=180 * SECOND)
+    player = page.get_by_role("group", name=re.compile("^Player: subject 1, trial 1$"))
+    for modality in ("Vision", "Audio", "EEG"):
+        expect(player.get_by_role("checkbox", name=modality)).to_be_checked(timeout=180 * SECOND)
+    for place in ("figure", "heading"):  # over the picture, and over the spectrogram and the traces
+        expect(player.get_by_role(place).filter(has_text="logits per area").first).to_be_visible()
     expect(page.get_by_text(re.compile("^Receipts: ")).first).to_be_visible()
     no_exception(page)
     files = list(study.path.glob("*/explain/*.npz"))
