@@ -26,7 +26,7 @@ DATABASE, ARTEFACTS = "mlflow.db", "artifacts"
 STUDY_RUN = "study"
 _STATUS = {"done": "FINISHED", "failed": "FAILED", "damaged": "FAILED", "cancelled": "KILLED"}
 # What MLflow takes at once, and the longest value of a parameter and of a tag.
-_METRICS, _PARAMS, _TAGS = 1000, 100, 100
+_METRICS, _PARAMS = 1000, 100
 _LONGEST = {"param": 6000, "tag": 8000}
 
 T = TypeVar("T")
@@ -181,7 +181,7 @@ def _study_run(client: Any, experiment: str, study: TrackedStudy, earlier: Seque
     }
     run = client.create_run(experiment, int(1000 * study.created), tags, STUDY_RUN).info.run_id
     scores = [(name, value, 0, study.created) for name, value in study.scores.items()]
-    _log(client, run, scores, study.settings, {})
+    _log(client, run, scores, study.settings)
     for name, content in study.files.items():
         client.log_text(run, printable(content), name)
     client.set_tag(run, "eavdash.digest", study.digest)
@@ -196,7 +196,7 @@ def _write_run(client: Any, experiment: str, parent: str, run: TrackedRun, diges
     made = client.create_run(experiment, int(1000 * run.started), tags, run.name).info.run_id
     points = [(p.name, p.value, p.step, p.time) for p in run.points]
     last = max((p.step for p in run.points), default=0)
-    _log(client, made, [*points, *((n, v, last, run.finished) for n, v in run.scores.items())], run.settings, {})
+    _log(client, made, [*points, *((n, v, last, run.finished) for n, v in run.scores.items())], run.settings)
     for file in run.files.values() if copy else ():
         client.log_artifact(made, str(file))
     client.set_tag(made, "eavdash.digest", digest)
@@ -208,16 +208,12 @@ def _log(
     run: str,
     metrics: Iterable[tuple[str, float, int, float]],
     params: dict[str, str],
-    tags: dict[str, str],
 ) -> None:
-    from mlflow.entities import Metric, Param, RunTag
+    from mlflow.entities import Metric, Param
 
     every = [Metric(name, value, int(1000 * at), step) for name, value, step, at in metrics]
     settings = [Param(name, _text(value, "param")) for name, value in params.items()]
-    notes = [RunTag(name, value) for name, value in tags.items()]
-    parts = itertools.zip_longest(
-        _chunks(every, _METRICS), _chunks(settings, _PARAMS), _chunks(notes, _TAGS), fillvalue=()
-    )
+    parts = itertools.zip_longest(_chunks(every, _METRICS), _chunks(settings, _PARAMS), fillvalue=())
     for some in parts:
         client.log_batch(run, *some)
 
