@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from failing import fails
 from feature_files import UNITS, make_dataset, read, write
+from trained import train_plan
 
 from eavdash.config.convert import with_settings
 from eavdash.config.presets import preset
@@ -18,9 +19,7 @@ from eavdash.explain.explanation import load_explanation
 from eavdash.explain.trial import explain_trial
 from eavdash.health.check import check_dataset
 from eavdash.results import tables
-from eavdash.store import StudyDir
 from eavdash.studies.write import Plan, prepare
-from eavdash.training.run import train_run
 
 SETTINGS = ("vision.encoder=table", "stages=vision", "window=2", "protocol.folds=3", "vision.depth=1")
 BOTH = (*SETTINGS, "audio.encoder=table", "stages=vision,audio,fusion", "audio.depth=1")
@@ -33,15 +32,6 @@ def config(*settings: str) -> StudyConfig:
 
 def planned(root: Path, *settings: str, folds: tuple[int, ...] = (0,)) -> Plan:
     return prepare(root, "units", config(*settings), Selection(folds=folds), root.parent / "checkpoints")
-
-
-def trained(plan: Plan) -> StudyDir:
-    for name in plan.runs:
-        run = plan.study.run(name)
-        run.transition("running")
-        assert train_run(run)
-        run.transition("done", checksums=run.seal())
-    return plan.study
 
 
 def change(path: Path, column: str, value: str | None, at: int | slice = slice(None)) -> None:
@@ -131,7 +121,7 @@ def test_training_fusion_and_explanation(tmp_path: Path) -> None:
         path = table.parent / f"s1-{number}_of.csv"
         header, rows = read(path)
         write(path, header[::-1], [row[::-1] for row in rows])
-    study = trained(planned(table, *BOTH, "fusion.joint_epochs=1"))
+    study = train_plan(planned(table, *BOTH, "fusion.joint_epochs=1"))
     run = study.run("s-s1-vision")
     assert run.config().input.columns == UNITS
     assert run.config().input.rate == 25
@@ -156,7 +146,7 @@ def test_training_fusion_and_explanation(tmp_path: Path) -> None:
 def test_windows_without_a_row_are_tested_but_not_trained_on(root: Path) -> None:
     for number in (1, 2, 3, 4, 5, 6):
         change(root.parent / f"s1-{number}_of.csv", "success", "0", slice(60, 120))
-    run = trained(planned(root, "protocol.subject_scaling=true")).run("s-s1-vision")
+    run = train_plan(planned(root, "protocol.subject_scaling=true")).run("s-s1-vision")
     frame = pd.read_parquet(run.predictions_file)
     middle = frame[(frame["window"] == 1) & (frame["trial"].astype(int) <= 6)]
     assert len(middle[middle["split"] == "test"])

@@ -152,6 +152,14 @@ def ask(processes: warm.WarmProcesses, run: RunDir, trial: str = "2", **more: An
     return asked
 
 
+def ask_slowly(processes: warm.WarmProcesses, run: RunDir) -> warm.Asked:
+    """A question that a warm process has begun and does not answer soon."""
+    assert ask(processes, run).answer
+    slow = processes.ask(run, "1", "slow", [("drop", "audio")])
+    time.sleep(0.2)
+    return slow
+
+
 def test_warm_processes_answer_once_and_are_bounded(processes: warm.WarmProcesses, checkpoints: Path) -> None:
     runs = [make_study(checkpoints, name).run("s01-fusion") for name in ("a", "b", "c")]
     first = ask(processes, runs[0])
@@ -173,9 +181,7 @@ def test_a_cancelled_one_ends_at_once_and_the_next_starts_another_process(
     processes: warm.WarmProcesses, checkpoints: Path
 ) -> None:
     run = make_study(checkpoints).run("s01-fusion")
-    assert ask(processes, run).answer
-    slow = processes.ask(run, "1", "slow", [("drop", "audio")])
-    time.sleep(0.2)
+    slow = ask_slowly(processes, run)
     processes.cancel(slow)
     assert slow.done.wait(20)
     assert slow.cancelled
@@ -188,9 +194,7 @@ def test_a_cancelled_one_that_waits_leaves_the_other_its_process(
     processes: warm.WarmProcesses, checkpoints: Path
 ) -> None:
     run = make_study(checkpoints).run("s01-fusion")
-    assert ask(processes, run).answer
-    slow = processes.ask(run, "1", "slow", [("drop", "audio")])
-    time.sleep(0.2)
+    slow = ask_slowly(processes, run)
     waiting = processes.ask(run, "1", "5", [("drop", "audio")])
     processes.cancel(waiting)
     assert waiting.done.wait(5)

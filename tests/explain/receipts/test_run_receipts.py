@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from failing import fails
 from recordings import FAST, make_recordings
+from trained import train_plan
 
 from eavdash.cli.main import main
 from eavdash.config.convert import with_epochs, with_settings
@@ -26,7 +27,6 @@ from eavdash.explain.run_receipts import RunReceipts, all_checks, load_run_recei
 from eavdash.explain.trial import explain_trial
 from eavdash.store import RunDir, StudyDir
 from eavdash.studies.write import prepare
-from eavdash.training.run import train_run
 
 SETTINGS = (*FAST, "window=1", "stages=audio")
 EPOCHS = 12
@@ -34,13 +34,7 @@ EPOCHS = 12
 
 def train(table: Path, name: str, root: Path, seeds: tuple[int, ...]) -> StudyDir:
     config = with_epochs(with_settings(preset("quick"), SETTINGS), EPOCHS)
-    plan = prepare(table, name, config, Selection(folds=(0,), seeds=seeds), root)
-    for each in plan.runs:
-        run = plan.study.run(each)
-        run.transition("running")
-        assert train_run(run)
-        run.transition("done", checksums=run.seal())
-    return plan.study
+    return train_plan(prepare(table, name, config, Selection(folds=(0,), seeds=seeds), root))
 
 
 @pytest.fixture(scope="module")
