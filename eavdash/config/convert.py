@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import json
 import math
 import types
@@ -223,10 +224,16 @@ def _parse(text: str, like: Any, where: str) -> Any:
     return text
 
 
+@functools.cache
+def _hints(cls: type) -> dict[str, Any]:
+    """Return the types of a dataclass's fields; evaluating them takes most of the time of reading a configuration."""
+    return typing.get_type_hints(cls)
+
+
 def _build(cls: Any, data: Any, where: str) -> Any:
     if not isinstance(data, dict):
         raise ConfigError.at(where, expected="a dictionary of settings", found=repr(data), remedy="see docs/guide.md")
-    hints = typing.get_type_hints(cls)
+    hints = _hints(cls)
     unknown = sorted(set(data) - set(hints))
     if unknown:
         raise ConfigError.at(
