@@ -20,10 +20,9 @@ NAMED = 4  # subjects of a fold that are named; the others are counted
 
 def with_tested(table: pd.DataFrame, study: StudyDir) -> pd.DataFrame:
     """Return a snapshot with the column tested: ``test subject 7 (fold 6)`` for a run across subjects, else ""."""
-    runs = list(zip(table["subject"].tolist(), table["fold"].tolist(), strict=True))
-    texts = tested(study) if any(not subject for subject, _ in runs) else {}
-    values = ["" if subject else texts.get(fold, "") for subject, fold in runs]
-    return table.assign(tested=pd.array(values, dtype="str"))
+    across = table["subject"] == ""
+    texts = table["fold"].map(tested(study) if across.any() else {}).astype("str")
+    return table.assign(tested=texts.where(across, "").fillna(""))
 
 
 def tested(study: StudyDir) -> dict[int, str]:
