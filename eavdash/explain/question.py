@@ -6,6 +6,7 @@ run's predictions; neither torch nor the recordings are needed. A word that is a
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -58,12 +59,37 @@ class Question:
         return StoredExplanation(self.method, target, against, baseline_of(self.method, self.baseline))
 
     def _class(self, name: str, asked: str, words: dict[str, str], classes: tuple[str, ...]) -> str:
-        found = asked if asked in classes else words.get(asked, asked)
+        require_class(name, asked, words, classes)
+        found = asked if asked in classes else words[asked]
         if found not in classes:
-            offered = ", ".join((*words, *classes))
-            what = repr(asked) if found == asked else f"{asked}, which is {found!r}: not a class of the study"
-            raise UsageError.at(name, expected=offered, found=what, remedy="choose one")
+            what = f"{asked}, which is {found!r}: not a class of the study"
+            raise UsageError.at(name, expected=_listed(words, classes), found=what, remedy="choose one")
         return found
+
+
+def require_classes(target: str, against: str, classes: Sequence[str]) -> None:
+    """Check a question's words without a trial.
+
+    Raises:
+        UsageError: one of them is neither a class nor a word for one.
+    """
+    require_class("target", target, (PREDICTED, TRUE), classes)
+    if against:
+        require_class("against", against, (PREDICTED, TRUE, RUNNER_UP), classes)
+
+
+def require_class(name: str, asked: str, words: Collection[str], classes: Sequence[str]) -> None:
+    """Check that ``asked`` is one of ``words`` or ``classes``; ``name``: of the option.
+
+    Raises:
+        UsageError: it is not.
+    """
+    if asked not in (*words, *classes):
+        raise UsageError.at(name, expected=_listed(words, classes), found=repr(asked), remedy="choose one")
+
+
+def _listed(words: Iterable[str], classes: Iterable[str]) -> str:
+    return ", ".join((*words, *classes))
 
 
 def _decided(run: RunDir, subject: str, trial: str, classes: tuple[str, ...]) -> tuple[list[str], str]:

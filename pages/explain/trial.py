@@ -12,7 +12,7 @@ trials = cached_results.trials(study)
 widgets.require_results(study, trials)
 names = (*choose_trial.NAMES, *question.NAMES, *attributions.NAMES, *whatif.NAMES)
 linked = address.read(choose_trial.PAGE, names)
-rows = choose_trial.choose_trial(trials)
+rows = choose_trial.choose_trial(trials, linked)
 if rows.empty:
     address.write(choose_trial.PAGE, names)
     word = choose_trial.label_word(document.classes)

@@ -189,6 +189,9 @@ def test_for_a_study_only_what_it_reads_is_looked_at(
     (recording,) = json.loads(capsys.readouterr().out)["recordings"]
     assert (recording["subject"], recording["trial"]) == ("2", "1")
     assert run(dataset, tmp_path, *study, "--subjects", "9") == 2
+    for option in ("--csv", "--contact-sheet"):  # of a report that is not made
+        assert run(dataset, tmp_path, *study, option, str(tmp_path / "out")) == 2
+        assert not (tmp_path / "out").exists()
     assert not (tmp_path / "checkpoints" / ".cache" / "health").exists()  # not what the health page shows
 
 

@@ -134,3 +134,12 @@ def test_a_subject_that_was_not_tested_is_named_with_those_that_were(
     printed = " ".join(capsys.readouterr().err.split())
     assert "--subject: expected a subject that a finished run has tested (1, 2), found 9" in printed
     assert computed == []
+
+
+@pytest.mark.parametrize("option", ["--target", "--against"])
+def test_an_unknown_class_is_refused_once_before_the_first_trial(
+    option: str, study: StudyDir, computed: list[tuple[str, str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(study, "--trials", "all", option, "Joy") == 2
+    assert not computed
+    assert capsys.readouterr().err.count("Joy") == 1

@@ -148,10 +148,24 @@ def test_a_link_opens_the_same_and_nonsense_in_it_is_harmless(checkpoints: Path)
     assert app.selectbox(key="explain_trial_of").value == "eeg"
     assert app.selectbox(key="explain_trial_method").value == "integrated_gradients-mean"
     assert app.query_params["of"] == "eeg"
+    assert not any("address" in w.value for w in app.warning)
     app = open_link(subject="<b>", trial="../..", outcome="x", label="y", of="z", target="?", against="1", method="m")
     assert "Subject 1, trial 2" in headline(app)
     assert app.selectbox(key="explain_trial_target").value == "predicted"
     assert app.query_params["subject"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"), [({"subject": "2", "trial": "99"}, "Subject 2"), ({"subject": "9", "trial": "8"}, "Subject 1")]
+)
+def test_a_link_to_a_trial_that_is_not_shown_says_so_once(asked: dict[str, str], found: str, checkpoints: Path) -> None:
+    make_study(checkpoints)
+    app = open_link(**asked)
+    assert found in headline(app)
+    words = f"asks for subject {asked['subject']}, trial {asked['trial']}, which is no tested trial"
+    assert any(words in warning.value for warning in app.warning)
+    app.run()
+    assert not any("asks for" in warning.value for warning in app.warning)
 
 
 def test_a_class_by_name_in_a_link_is_shown_by_its_role(checkpoints: Path) -> None:

@@ -42,6 +42,9 @@ def explain(options: argparse.Namespace) -> int:
     if options.truth and not METHODS[options.method].attribution:
         names = ", ".join(name for name, kind in METHODS.items() if kind.attribution)
         raise UsageError.at("--method with --truth", expected=names, found=options.method, remedy="choose one")
+    from eavdash.explain.question import require_classes
+
+    require_classes(options.target, options.against, study.study().classes)
     trials = _chosen(study, options)
     tables = TruthTables(study, options.truth, trials) if options.truth else None
     if trials:

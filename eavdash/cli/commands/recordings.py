@@ -33,6 +33,10 @@ def check(options: argparse.Namespace) -> int:
     config, _ = resolved(with_settings(config, options.settings))
     cache = cache_folder(store.checkpoints_root(options.checkpoints))
     if options.for_study:
+        for option, folder in (("--csv", options.csv), ("--contact-sheet", options.contact_sheet)):
+            if folder:
+                remedy = "run the check without --for-study, which makes it"
+                raise UsageError.at(option, expected="no --for-study beside it", found="both", remedy=remedy)
         return _left_out(options, config, cache)
     usual = config == resolved(StudyConfig())[0] and not options.no_faces
     state = _state(options.root) if usual else ""

@@ -15,7 +15,7 @@ import streamlit as st
 
 from eavdash.config.choices import MODALITIES
 from eavdash.report import theme
-from eavdash.text import natural_order
+from eavdash.text import markdown, natural_order
 from eavdash.ui import actions, choosing
 
 PAGE = "explain_trial"
@@ -32,13 +32,15 @@ EMOTIONS = frozenset(_EMOTIONS.split())
 choose = partial(choosing.choose, PAGE)
 
 
-def choose_trial(trials: pd.DataFrame) -> pd.DataFrame:
+def choose_trial(trials: pd.DataFrame, linked: bool = False) -> pd.DataFrame:
     """Show the widgets and return the rows of the selected trial; empty if no trial matches.
 
     The outcome is that of fusion, or of the first modality if there is no fusion. Another page can select subject and
-    trial in the session state under :data:`eavdash.ui.actions.TARGET`.
+    trial in the session state under :data:`eavdash.ui.actions.TARGET`. ``linked``: an address has set the widgets; if
+    it asks for a trial that cannot be shown, a warning says so.
     """
     subjects = natural_order(trials["subject"].tolist())
+    linked_to = {name: st.session_state.get(f"{PAGE}_{name}") for name in ("subject", "trial") if linked}
     target = st.session_state.pop(actions.TARGET, None)
     if target and target[0] in subjects:
         asked = {"subject": target[0], "trial": target[1], "outcome": "all", "label": None}
@@ -58,6 +60,10 @@ def choose_trial(trials: pd.DataFrame) -> pd.DataFrame:
     title = f"Trial ({len(names)} match)"
     trial = choose(fourth, title, names, "trial", lambda name: f"{name} ({labels_by_trial.get(name, '')})")
     rows: pd.DataFrame = mine[mine["trial"] == trial]
+    shown = {"subject": subject, "trial": trial}
+    if any(value and value != shown[name] for name, value in linked_to.items()):
+        what = ", ".join(f"{name} {value}" for name, value in linked_to.items() if value)
+        st.warning(f"The address asks for {markdown(what)}, which is no tested trial that these choices allow.")
     versions = {f"{fold}-{seed}": (fold, seed) for fold, seed in zip(rows["fold"], rows["seed"], strict=True)}
     if len(versions) > 1:
         version = choose(
