@@ -13,8 +13,8 @@ from eavdash.store import RunDir, StudyDir, find_run
 from eavdash.store.status import RunStatus
 
 T = TypeVar("T")
-#: Threads that change the files of runs at the same time. They mostly wait for the disk: where a flush takes 1 ms or more,
-#: 16 need about half of the time of 4, and on a fast disk no longer.
+#: Threads that change the files of runs at the same time. They mostly wait for the disk: where a flush takes some
+#: milliseconds, 16 need about half of the time of 4, and on a fast disk no longer.
 WRITERS = 16
 
 
