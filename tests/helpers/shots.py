@@ -70,11 +70,22 @@ def whole(page: Page, file: Path) -> None:
     page.set_viewport_size({"width": width, "height": WIDTHS[width]})
 
 
+#: Of a header that has the wordmark, as there is no sidebar.
+SEE_THROUGH = """() => {
+  const header = document.querySelector("[data-testid=stHeader]:has([data-testid=stExpandSidebarButton])");
+  return !!header && getComputedStyle(header).backgroundColor.endsWith(" 0)");
+}"""
+
+
 def problems(page: Page) -> list[str]:
     """Return what is wrong with the page that is shown, as one sees it without looking."""
     found = page.locator("[data-testid=stException]").all_inner_texts()
     over = page.locator("[data-testid=stMain]").evaluate("main => main.scrollWidth - main.clientWidth")
-    return [*found, *([f"{over} pixels stick out to the right"] if over > 0 else [])]
+    return [
+        *found,
+        *([f"{over} pixels stick out to the right"] if over > 0 else []),
+        *(["the header is transparent over what is scrolled"] if page.evaluate(SEE_THROUGH) else []),
+    ]
 
 
 def shoot(

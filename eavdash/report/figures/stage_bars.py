@@ -14,9 +14,12 @@ from eavdash.results.subjects import Standing
 
 
 def stage_bars(found: Sequence[Standing], guessing: float) -> go.Figure:
-    """Return a bar per stage with its value; ``guessing``: the dotted line, a share of right decisions."""
+    """Return a bar per stage with its value; ``guessing``: the dotted line, a share of right decisions.
+
+    The axis leaves room for "100 %" beside a full bar on a phone.
+    """
     fig = theme.figure(
-        44 + 26 * len(found), {"range": [0, 108], "visible": False}, {"autorange": "reversed"}, showlegend=False
+        44 + 26 * len(found), {"range": [0, 120], "visible": False}, {"autorange": "reversed"}, showlegend=False
     )
     fig.add_bar(
         x=[100 * s.mean for s in found],

@@ -63,7 +63,9 @@ def choose_trial(trials: pd.DataFrame, linked: bool = False) -> pd.DataFrame:
     shown = {"subject": subject, "trial": trial}
     if any(value and value != shown[name] for name, value in linked_to.items()):
         what = ", ".join(f"{name} {value}" for name, value in linked_to.items() if value)
-        st.warning(f"The address asks for {markdown(what)}, which is no tested trial that these choices allow.")
+        st.warning(
+            f"The address asks for {markdown(what)}, which is no tested trial that these choices allow: this is another."
+        )
     versions = {f"{fold}-{seed}": (fold, seed) for fold, seed in zip(rows["fold"], rows["seed"], strict=True)}
     if len(versions) > 1:
         version = choose(
