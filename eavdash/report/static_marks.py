@@ -21,7 +21,6 @@ _MARKERS = {
     "square-open": "s",
     "x-thin-open": "x",
     "line-ew": "_",
-    "line-ew-open": "_",
 }
 DASHES = {"dash": "--", "dot": ":", "solid": "-"}
 

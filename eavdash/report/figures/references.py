@@ -84,13 +84,13 @@ def add_chance(
     return ticks("chance line", lines, "line-ew", f"{hover}<extra></extra>")
 
 
-def ticks(name: str, values: Mapping[str, float], symbol: str, hover: str) -> go.Scatter:
-    """Return short horizontal marks, one per subject, in per cent."""
+def ticks(name: str, values: Mapping[str, float], symbol: str, hover: str, size: int = 12) -> go.Scatter:
+    """Return marks drawn in lines, one per subject, in per cent."""
     return go.Scatter(
         name=name,
         x=list(values),
         y=list(values.values()),
         mode="markers",
-        marker={"symbol": symbol, "size": 12, "color": theme.GREY, "line": {"color": theme.GREY, "width": 2}},
+        marker={"symbol": symbol, "size": size, "color": theme.GREY, "line": {"color": theme.GREY, "width": 2}},
         hovertemplate=hover,
     )

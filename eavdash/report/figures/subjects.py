@@ -91,7 +91,7 @@ def subject_bars(
             if time_only:
                 there = {s: 100 * time_only[s] for s in people if s in time_only}
                 hover = "guessing from the trial's position in the session: %{y:.1f} %<extra></extra>"
-                drawn.append(ticks("time alone", there, "line-ew-open", hover))
+                drawn.append(ticks("time alone", there, "x-thin-open", hover, size=7))
         for trace in drawn:
             suffix = str(number + 1) if number else ""
             trace.update(xaxis=f"x{suffix}", yaxis=f"y{suffix}")
