@@ -49,14 +49,6 @@ class Electrodes:
     names: tuple[str, ...]
 
 
-@dataclass(frozen=True, eq=False)
-class Look:
-    """``rows``: one per recording, as :func:`~eavdash.health.scan.measure_table`; ``scan``: the answers per file."""
-
-    rows: pd.DataFrame
-    scan: Scan
-
-
 def with_tracks(table: TrialTable, config: StudyConfig) -> TrialTable:
     """Return the table with the videos' sound tracks, if the configuration reads them."""
     return replace(table, frame=with_sound_tracks(table.frame)) if config.audio.from_video else table
