@@ -63,9 +63,8 @@ def choose_trial(trials: pd.DataFrame, linked: bool = False) -> pd.DataFrame:
     shown = {"subject": subject, "trial": trial}
     if any(value and value != shown[name] for name, value in linked_to.items()):
         what = ", ".join(f"{name} {value}" for name, value in linked_to.items() if value)
-        st.warning(
-            f"The address asks for {markdown(what)}, which is no tested trial that these choices allow: this is another."
-        )
+        why = "which is no tested trial that these choices allow: this is another."
+        st.warning(f"The address asks for {markdown(what)}, {why}")
     versions = {f"{fold}-{seed}": (fold, seed) for fold, seed in zip(rows["fold"], rows["seed"], strict=True)}
     if len(versions) > 1:
         version = choose(
