@@ -38,7 +38,8 @@ LEVEL_HELP = (
 )
 STUCK = "*See the runs* for the reason: fix it and press Retry there."
 HOME, SUBJECTS, STATISTICS = "pages/home/overview.py", "pages/results/subjects.py", "pages/results/statistics.py"
-LAUNCH, MONITOR, EXPLAIN = "pages/training/launch.py", "pages/training/monitor.py", "pages/explain/trial.py"
+LAUNCH, MONITOR, STUDIES = "pages/training/launch.py", "pages/training/monitor.py", "pages/training/studies.py"
+EXPLAIN = "pages/explain/trial.py"
 ADD, HEALTH, TRIALS = "pages/data/add.py", "pages/data/health.py", "pages/data/trials.py"
 
 

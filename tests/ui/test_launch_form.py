@@ -276,7 +276,10 @@ def test_several_values_make_several_studies_that_are_queued_together(app: AppTe
     address = dict(app.query_params)
     app.button(key="training_launch_queue").click().run()
     assert not app.exception
+    assert app.title[0].value == "Studies"  # the monitor shows one of them only
+    assert "8 runs of the studies" in app.toast[0].value
     for rate in ("1e-3", "1e-2"):
+        assert f"voices-learning_rate-{rate}" in app.dataframe[0].value["Study"].tolist()
         document = find_study(checkpoints, f"voices-learning_rate-{rate}").study()
         assert document.config["train"]["audio"]["learning_rate"] == float(rate)
     again = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60).run()

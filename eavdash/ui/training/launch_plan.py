@@ -85,7 +85,7 @@ def show(request: Request, root: Path, messages: Messages) -> None:
                 request.path, request.members, request.selection, request.execution, root, request.unusable
             )
         if queued:
-            widgets.open_page(widgets.MONITOR)
+            widgets.open_page(widgets.MONITOR if len(plans) == 1 else widgets.STUDIES)
         widgets.show_message()
 
 
