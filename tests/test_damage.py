@@ -13,7 +13,7 @@ import re
 import shutil
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pandas as pd
@@ -325,8 +325,8 @@ def test_no_command_and_no_page_answers_damage_with_a_traceback(
         ]
         _release(root)
         try:
-            with watched():
-                reconcile(root, Broker(root))
+            with watched(), closing(Broker(root)) as broker:
+                reconcile(root, broker)
         except EavdashError:
             pass  # one sentence
         except (Exception, Hang) as error:

@@ -238,8 +238,10 @@ def test_opening_a_queue_that_another_process_creates_waits(tmp_path: Path) -> N
     ):
         other.execute("CREATE TABLE begun (x)")
         other.execute("BEGIN IMMEDIATE")
-        with database.engine().connect():
+        engine = database.engine()
+        with engine.connect():
             pass
+        engine.dispose()
         second = pool.submit(database.migrate)
         with pytest.raises(TimeoutError):
             second.result(1)
@@ -247,7 +249,8 @@ def test_opening_a_queue_that_another_process_creates_waits(tmp_path: Path) -> N
         second.result(60)
         other.execute("SELECT * FROM begun")  # makes it read the new journal mode
         assert other.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-        assert Broker(tmp_path).states(["-"]) == {}
+        with contextlib.closing(Broker(tmp_path)) as broker:
+            assert broker.states(["-"]) == {}
 
 
 @pytest.mark.parametrize("database", ["sqlite", "postgres"])
