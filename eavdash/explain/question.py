@@ -59,7 +59,7 @@ class Question:
         return StoredExplanation(self.method, target, against, baseline_of(self.method, self.baseline))
 
     def _class(self, name: str, asked: str, words: dict[str, str], classes: tuple[str, ...]) -> str:
-        require_class(name, asked, words, classes)
+        _require_class(name, asked, words, classes)
         found = asked if asked in classes else words[asked]
         if found not in classes:
             what = f"{asked}, which is {found!r}: not a class of the study"
@@ -73,12 +73,12 @@ def require_classes(target: str, against: str, classes: Sequence[str]) -> None:
     Raises:
         UsageError: one of them is neither a class nor a word for one.
     """
-    require_class("target", target, (PREDICTED, TRUE), classes)
+    _require_class("target", target, (PREDICTED, TRUE), classes)
     if against:
-        require_class("against", against, (PREDICTED, TRUE, RUNNER_UP), classes)
+        _require_class("against", against, (PREDICTED, TRUE, RUNNER_UP), classes)
 
 
-def require_class(name: str, asked: str, words: Collection[str], classes: Sequence[str]) -> None:
+def _require_class(name: str, asked: str, words: Collection[str], classes: Sequence[str]) -> None:
     """Check that ``asked`` is one of ``words`` or ``classes``; ``name``: of the option.
 
     Raises:

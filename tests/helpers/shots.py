@@ -73,7 +73,7 @@ def whole(page: Page, file: Path) -> None:
 #: Of a header that has the wordmark, as there is no sidebar.
 SEE_THROUGH = """() => {
   const header = document.querySelector("[data-testid=stHeader]:has([data-testid=stExpandSidebarButton])");
-  return !!header && getComputedStyle(header).backgroundColor.endsWith(" 0)");
+  return !!header && getComputedStyle(header).backgroundColor === "rgba(0, 0, 0, 0)";
 }"""
 
 
