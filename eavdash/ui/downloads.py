@@ -21,6 +21,7 @@ from eavdash.report.caveats import Caveats, of_study
 from eavdash.store import StudyDir
 from eavdash.text import csv_for_people, json_text, markdown, shortened, visible
 from eavdash.ui import tasks
+from eavdash.ui.fragment import fragment
 
 _TYPES = {
     "png": "image/png",
@@ -34,7 +35,7 @@ _TYPES = {
 READ_ALOUD = 300
 
 
-@st.fragment
+@fragment()
 def figure_menu(figure: go.Figure, key: str, alt: str, study: StudyDir | None, files: bool = True) -> None:
     """Show the ways to a figure's content: its numbers as a table, and its files. Each is made once it is opened.
 

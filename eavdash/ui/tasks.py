@@ -19,6 +19,7 @@ from eavdash.store import checkpoints_root
 from eavdash.store.task import LiveTask, TaskDir, TaskStatus
 from eavdash.text import markdown
 from eavdash.ui import actions, cached_runs
+from eavdash.ui.fragment import fragment
 
 #: Lines of the log that a failed task shows.
 LINES = 12
@@ -100,7 +101,7 @@ def _newest(root: Path, study: str, command: Sequence[str] | None) -> tuple[Task
     return None
 
 
-@st.fragment(run_every=1.5)
+@fragment(run_every=1.5)
 def _watch(task: TaskDir, key: str) -> None:
     """Show an unfinished task; rerun the page when it has ended."""
     try:

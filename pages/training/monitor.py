@@ -4,13 +4,14 @@ import streamlit as st
 
 from eavdash.text import markdown
 from eavdash.ui import address, cached_results, cached_runs, tasks, widgets
+from eavdash.ui.fragment import fragment
 from eavdash.ui.training import monitor_page, run_details
 
 study, document = widgets.study_page("Runs", "What is running, what is done, and what went wrong?")
 monitor_page.read_address()
 
 
-@st.fragment(run_every=1.5)
+@fragment(run_every=1.5)
 def live() -> None:
     """Show the grid and the selected runs; polled, so that a change is on the screen within two seconds."""
     widgets.show_message()

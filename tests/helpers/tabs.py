@@ -76,7 +76,7 @@ class Tab:
             self.page.wait_for_timeout(500)
         self.page.screenshot(path=self.folder / file)
         self.page.set_viewport_size(seen)
-        assert self.errors == [], name
+        assert not self.errors, f"{name}: {self.errors}"
 
     def _hear(self, said: ConsoleMessage) -> None:
         # Streamlit looks for its server below a page's own path first.

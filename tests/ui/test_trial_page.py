@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,10 @@ from eavdash.cli.main import parser
 from eavdash.config.choices import MODALITIES
 from eavdash.explain.check_record import Check
 from eavdash.explain.explanation import Explanation, save_explanation
+from eavdash.jobs import background
 from eavdash.results import tables
 from eavdash.store import RunDir, StudyDir
+from eavdash.store.task import TaskDir, TaskStatus
 from eavdash.ui import player as component
 from eavdash.ui.data import trial_view
 from eavdash.ui.explain import choose_trial, playing
@@ -276,6 +279,22 @@ def test_the_baseline_and_receipts_are_told(checkpoints: Path) -> None:
     app.button_group(key="explain_trial_window").set_value("1").run()
     assert "Not recorded in this window: Audio" in page_text(app)
     assert app.query_params["window"] == "1"
+
+
+def test_the_check_of_a_run_is_watched_on_the_page(checkpoints: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = make_study(checkpoints)
+    stored(study, checks=(PASSED,))
+
+    def submit(root: Path, command: list[str], *, title: str, study: str) -> None:
+        waiting = TaskStatus(state="queued", command=tuple(command), title=title, study=study, created=time.time())
+        TaskDir(root, "receipts-1").create(waiting)
+
+    monkeypatch.setattr(background, "submit_task", submit)
+    app = open_page("trial")
+    app.button(key="explain_trial_check_run").click().run()
+    assert not app.exception, app.exception[0].stack_trace
+    assert "Check the maps of s01-fusion: queued" in page_text(app)
+    assert app.button(key="explain_trial_task_run_cancel")
 
 
 def test_a_failed_map_is_marked_on_the_page_and_in_its_pictures(checkpoints: Path) -> None:

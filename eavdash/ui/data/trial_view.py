@@ -22,6 +22,7 @@ from eavdash.store import checkpoints_root
 from eavdash.store.private import cache_folder
 from eavdash.text import markdown, plural
 from eavdash.ui import address, cached_data, widgets
+from eavdash.ui.fragment import fragment
 from eavdash.ui.player import PlayerTrial, player
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def choose_trial(table: TrialTable) -> pd.Series | None:
     return row
 
 
-@st.fragment
+@fragment()
 def show_trial(row: Mapping[Any, Any], config: StudyConfig) -> None:
     """Show the player of a row of the trial table and the details of its recordings, in a fragment."""
     key = f"{PAGE}_part-{row['subject']}-{row['trial']}"

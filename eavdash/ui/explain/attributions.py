@@ -26,6 +26,7 @@ from eavdash.ui import address, cached_explanations, choosing, widgets
 from eavdash.ui.explain import attention_heads, beside, playhead, playing, receipts
 from eavdash.ui.explain.choose_trial import PAGE
 from eavdash.ui.explain.question import Question
+from eavdash.ui.fragment import fragment
 
 if TYPE_CHECKING:
     from eavdash.explain.explanation import Explanation
@@ -48,12 +49,21 @@ class _Style(NamedTuple):
     common: bool  # all maps are on one scale
 
 
-@st.fragment
 def show_attributions(study: StudyDir, question: Question, names: Sequence[str]) -> None:
+    """Show the answer over the recordings, its receipts, and the running check of its run.
+
+    ``names``: of the page's widgets in the address.
+    """
+    receipts.show_task(study, question.run)
+    _show(study, question, names)
+
+
+@fragment()
+def _show(study: StudyDir, question: Question, names: Sequence[str]) -> None:
     """Show the recordings with the answer over them, its receipts, and the attention of a trial's windows.
 
     A fragment: a pause or a seek of the player reruns only this. The answer is opened here, as a session would keep the
-    arrays that a fragment is given. ``names``: of the page's widgets in the address.
+    arrays that a fragment is given.
     """
     with widgets.show_errors():
         opened = question.answer()

@@ -78,16 +78,27 @@ def method_words(method: str, baseline: str) -> str:
 
 
 def _offer(study: StudyDir, run: RunDir) -> None:
-    """Show the button that checks the run itself."""
-    command, title = ["receipts", study.name, f"--run={run.name}"], f"Check the maps of {run.name}"
-    st.button(
+    """Show the button that checks the run itself; the page then shows :func:`show_task`."""
+    if st.button(
         "Check this run",
         on_click=tasks.start,
-        args=(command, title, study.name),
+        args=(_command(study, run), f"Check the maps of {run.name}", study.name),
         help="Once for all of its maps: do they depend on what the run has learned? Compares maps of other weights.",
         key=f"{PAGE}_check_run",
-    )
-    tasks.panel(checkpoints_root(), study.name, command, key=f"{PAGE}_task_run")
+    ):
+        st.rerun()
+
+
+def show_task(study: StudyDir, run: RunDir) -> None:
+    """Show the task that checks the run itself until its checks are there; called outside of fragments."""
+    with widgets.show_errors():
+        checked = cached_explanations.run_checks(run)
+    if not checked:
+        tasks.panel(checkpoints_root(), study.name, _command(study, run), key=f"{PAGE}_task_run")
+
+
+def _command(study: StudyDir, run: RunDir) -> list[str]:
+    return ["receipts", study.name, f"--run={run.name}"]
 
 
 def receipt_table(checks: tuple[Check, ...]) -> pd.DataFrame:

@@ -26,6 +26,7 @@ from eavdash.ui import cached_results, widgets
 from eavdash.ui.draft import kept
 from eavdash.ui.explain import warm
 from eavdash.ui.explain.choose_trial import PAGE, choose, deciding_stage
+from eavdash.ui.fragment import fragment
 
 #: Names of the widgets, also in the address: per modality the kind of change and its value.
 NAMES = tuple(f"if_{modality}{part}" for modality in MODALITIES for part in ("", "_to"))
@@ -181,7 +182,7 @@ def _channels(study: StudyDir, run: RunDir) -> tuple[str, ...]:
         return ()
 
 
-@st.fragment(run_every=0.4)
+@fragment(run_every=0.4)
 def _watch(asked: warm.Asked) -> None:
     """Show how far a what-if is; rerun the page when it is finished."""
     if asked.done.is_set():

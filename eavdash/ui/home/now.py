@@ -16,6 +16,7 @@ from eavdash.report.figures import training as figures
 from eavdash.store import StudyDir
 from eavdash.text import markdown, plural
 from eavdash.ui import actions, cached_runs, tasks, widgets
+from eavdash.ui.fragment import fragment
 from eavdash.ui.home.doors import PAGE, demo_runs
 from eavdash.ui.training.monitor_page import CHOSEN
 
@@ -30,7 +31,7 @@ def show(root: Path, every: pd.DataFrame) -> None:
     _live(root, _finished(every), demo)
 
 
-@st.fragment(run_every=3)
+@fragment(run_every=3)
 def _live(root: Path, finished: tuple[int, int], demo: bool) -> None:
     """Show the lists as they are now; draw the whole page again when there is a new study or result."""
     every = cached_runs.overview(root)
