@@ -58,16 +58,24 @@ def with_settings(config: StudyConfig, settings: Iterable[str]) -> StudyConfig:
                 remedy="choose it with --preset; the rules of its optimisation alone are train.recipe",
             )
         if not isinstance(node, dict) or last not in node or isinstance(node[last], dict):
-            known = _keys(to_dict(config))
-            near = difflib.get_close_matches(key.strip(), known, n=3, cutoff=0.6)
             raise ConfigError.at(
                 where,
                 expected="key=value with a key of the configuration",
                 found=repr(shortened(key)),
-                remedy=f"did you mean {' or '.join(near)}" if near else f"use one of {', '.join(known)}",
+                remedy=_key_remedy(key.strip(), [each for each in _keys(to_dict(config)) if each != "preset"]),
             )
         node[last] = _parse(text.strip(), node[last], where)
     return from_dict(data)
+
+
+def _key_remedy(key: str, known: list[str]) -> str:
+    """Return which keys may be meant by an unknown one: similar ones, or those of the part that it begins with."""
+    if near := difflib.get_close_matches(key, known, n=3, cutoff=0.6):
+        return f"did you mean {' or '.join(near)}"
+    if part := [each for each in known if each.startswith(f"{key.split('.')[0]}.")]:
+        return f"use one of {', '.join(part)}"
+    first = dict.fromkeys(each.split(".")[0] for each in known)
+    return f"use a key of docs/settings.md: it begins with one of {', '.join(first)}"
 
 
 def to_dict(config: Any) -> dict[str, Any]:

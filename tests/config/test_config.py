@@ -101,6 +101,22 @@ def test_an_invalid_setting_is_refused_with_its_name(setting: str) -> None:
     assert setting.partition("=")[0] in f"{caught.value.where} {caught.value.expected}"
 
 
+@pytest.mark.parametrize(
+    ("key", "told"),
+    [
+        ("eeg.lows", "did you mean eeg.low"),
+        ("window.xyz", "did you mean window"),
+        ("eeg.xyz", "use one of eeg.encoder, "),
+        ("odd", "use a key of docs/settings.md: it begins with one of stages, "),
+    ],
+)
+def test_an_unknown_setting_is_answered_with_those_that_may_be_meant(key: str, told: str) -> None:
+    with fails(ConfigError) as caught:
+        with_settings(preset("quick"), [f"{key}=1"])
+    assert told in str(caught.value)
+    assert len(str(caught.value)) < 700, "all keys would fill a phone"
+
+
 def test_an_unknown_key_in_json_is_refused() -> None:
     data = to_dict(preset("quick"))
     data["eeg"]["lows"] = 1
