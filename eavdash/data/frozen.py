@@ -62,7 +62,9 @@ def read_frozen(file: Path, subjects: Sequence[str] = ()) -> TrialTable:
         if lost := needed - set(frame.columns):
             raise ValueError(f"no column {min(lost)}")
         root, kind, simulated = Path(about["root"]), str(about["kind"]), bool(about["simulated"])
-        return TrialTable(frame, root, kind, simulated, tuple(about["notes"]), dict(about["problems"]))
+        remedy = f"copy the file there, or if the dataset has moved: eavdash relocate {file.parent.name} FOLDER"
+        notes, problems = tuple(about["notes"]), dict(about["problems"])
+        return TrialTable(frame, root, kind, simulated, notes, problems, remedy=remedy)
     except Exception as error:  # pyarrow's errors share no base
         raise IntegrityError.at(
             file,

@@ -158,7 +158,7 @@ def _merged(
 ) -> LeftOut:
     """Return the record with what was found now about the subjects of ``frame``."""
     counts = {str(s): len(rows) for s, rows in frame.groupby("subject", sort=False)}
-    return LeftOut(
+    return known.replace(
         trials={**known.trials, **counts},
         recordings=(
             *(r for r in known.recordings if r.subject not in counts),
