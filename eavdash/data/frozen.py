@@ -69,7 +69,7 @@ def read_frozen(file: Path, subjects: Sequence[str] = ()) -> TrialTable:
         raise IntegrityError.at(
             file,
             expected="the trials that the study was planned with",
-            found=" ".join(str(error).split()).rstrip(".") or type(error).__name__,
+            found=" ".join(str(error).split()) or type(error).__name__,
             remedy="restore it, or remove it and run eavdash extend on the study, which reads the dataset again",
         ) from error
 

@@ -125,7 +125,7 @@ def usable_trials(
         raise DataError.at(
             table.root,
             expected="recordings that can all be used (--strict)",
-            found=" ".join(sentences(record)).rstrip("."),
+            found=" ".join(sentences(record)),
             remedy="repair them, or train without --strict, which leaves them out by name",
         )
     chosen = without(chosen, found, problems)
