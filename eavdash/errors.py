@@ -36,6 +36,8 @@ def sentence(where: str | Path, expected: str, found: str, remedy: str) -> str:
     """Return the message made of the four parts; a path of thousands of characters is cut."""
     named = str(where)
     named = named if len(named) <= LONGEST else f"{named[:LONGEST]}..."
+    # What a library reports may be a sentence with its own full stop.
+    found, remedy = (text if text.endswith("..") else text.removesuffix(".") for text in (found, remedy))
     return f"{named}: expected {expected}, found {found}; {remedy}."
 
 

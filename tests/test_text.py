@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eavdash.errors import UsageError
+from eavdash.errors import UsageError, sentence
 from eavdash.text import json_text, markdown, natural_key, natural_order, plural, size, visible
 
 
@@ -96,3 +96,10 @@ def test_a_message_cuts_a_place_of_thousands_of_characters() -> None:
     assert len(str(error)) < 1100
     assert str(error).endswith("...: expected a folder, found none; correct it.")
     assert len(error.where) == 20_001
+
+
+def test_a_message_has_one_full_stop_whatever_a_library_reports() -> None:
+    assert sentence("x", "30 channels", "19; more are not released.", "take fewer") == (
+        "x: expected 30 channels, found 19; more are not released; take fewer."
+    )
+    assert sentence("x", "a name", "'ab...", "see the list.").endswith("found 'ab...; see the list.")

@@ -10,8 +10,6 @@ import re
 from typing import Any
 
 OFF, ALL, CALIBRATION = "off", "all", "calibration"
-#: The modes in the order of a form.
-MODES = (OFF, CALIBRATION, ALL)
 VALUES = f"{OFF}, {ALL}, or {CALIBRATION}:K with K from 1 to 9,999"
 #: The name under which a run keeps the statistics for people without their own: the mean of those trained on.
 OTHERS = ""
@@ -27,11 +25,6 @@ def is_valid(value: Any) -> bool:
 def current(value: Any) -> Any:
     """Return the value that an earlier version's stands for; any other unchanged."""
     return _EARLIER.get(str(value).lower(), value) if isinstance(value, bool | str) else value
-
-
-def mode(text: str) -> str:
-    """Return the mode: one of :data:`MODES`."""
-    return text.partition(":")[0]
 
 
 def calibration_trials(text: str) -> int:

@@ -62,12 +62,14 @@ def read_frozen(file: Path, subjects: Sequence[str] = ()) -> TrialTable:
         if lost := needed - set(frame.columns):
             raise ValueError(f"no column {min(lost)}")
         root, kind, simulated = Path(about["root"]), str(about["kind"]), bool(about["simulated"])
-        return TrialTable(frame, root, kind, simulated, tuple(about["notes"]), dict(about["problems"]))
+        remedy = f"copy the file there, or if the dataset has moved: eavdash relocate {file.parent.name} FOLDER"
+        notes, problems = tuple(about["notes"]), dict(about["problems"])
+        return TrialTable(frame, root, kind, simulated, notes, problems, remedy=remedy)
     except Exception as error:  # pyarrow's errors share no base
         raise IntegrityError.at(
             file,
             expected="the trials that the study was planned with",
-            found=" ".join(str(error).split()).rstrip(".") or type(error).__name__,
+            found=" ".join(str(error).split()) or type(error).__name__,
             remedy="restore it, or remove it and run eavdash extend on the study, which reads the dataset again",
         ) from error
 

@@ -20,6 +20,8 @@ from eavdash.text import natural_order, printable
 
 #: Expectation in the sentence of :func:`missing_file`.
 NAMED_RECORDING = "the recording named in the trial table"
+#: Remedy in that sentence, where the table can still be corrected.
+COPY_OR_CORRECT = "copy the file there or correct the table"
 #: Folders that :func:`folders_with` names at most.
 NAMED = 3
 _WINDOWS = re.compile(r"\\|(^|/)[A-Za-z]:/")
@@ -46,7 +48,7 @@ def with_slashes(entry: str) -> str:
     return changed if there and not here else entry
 
 
-def missing_files(frame: pd.DataFrame, columns: Sequence[str]) -> dict[str, str]:
+def missing_files(frame: pd.DataFrame, columns: Sequence[str], remedy: str = COPY_OR_CORRECT) -> dict[str, str]:
     """Return, per subject, a sentence about the first missing file and the number of further ones.
 
     A file that may not be read counts as missing.
@@ -66,12 +68,12 @@ def missing_files(frame: pd.DataFrame, columns: Sequence[str]) -> dict[str, str]
                 if file not in files:
                     files.append(file)
     return {
-        subject: missing_file(files[0]) + (f" ({len(files) - 1} more are missing.)" if len(files) > 1 else "")
+        subject: missing_file(files[0], remedy) + (f" ({len(files) - 1} more are missing.)" if len(files) > 1 else "")
         for subject, files in missing.items()
     }
 
 
-def missing_file(path: str) -> str:
+def missing_file(path: str, remedy: str = COPY_OR_CORRECT) -> str:
     """Return the sentence about a recording of the table that is missing, not accessible, or that may not be read."""
     found = "no file"
     try:
@@ -84,7 +86,6 @@ def missing_file(path: str) -> str:
         pass
     except (OSError, ValueError) as error:
         found = getattr(error, "strerror", None) or str(error)
-    remedy = "copy the file there or correct the table"
     if _WINDOWS.search(path):
         found, remedy = f"{found}; the path is one of Windows", "write it as on this machine, with slashes"
     return sentence(path, NAMED_RECORDING, found, remedy)

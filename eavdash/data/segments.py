@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from eavdash.data.formats.columns import CLOCK_COLUMNS
+from eavdash.data.recording import seconds
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 def segment(row: Mapping[Any, Any] | pd.Series[Any], column: str) -> tuple[float | None, float | None]:
     """Start and stop of a trial in the file of ``column``; None for the file's own."""
-    start, stop = (_own(row, f"{column}_{end}", _seconds(row[end])) for end in ("start", "stop"))
+    start, stop = (_own(row, f"{column}_{end}", seconds(row[end])) for end in ("start", "stop"))
     offset = _own(row, f"{column}_offset", None)
     if offset:
         start = (start or 0.0) + offset
@@ -49,9 +50,5 @@ def own_times(frame: pd.DataFrame) -> list[str]:
 def _own(row: Mapping[Any, Any] | pd.Series[Any], name: str, other: float | None) -> float | None:
     """A recording's own time, or the ``other`` where the row has none."""
     value = row.get(name)
-    own = None if isinstance(value, str) else _seconds(value)
+    own = None if isinstance(value, str) else seconds(value)
     return other if own is None else own
-
-
-def _seconds(value: float | None) -> float | None:
-    return None if value is None or math.isnan(value) else float(value)

@@ -33,12 +33,12 @@ from eavdash.errors import SplitError
 from eavdash.text import natural_key, natural_order
 
 COLUMNS = ("subject", "trial", "group", "fold", "split")
-SPLITS = ("train", "validation", "test", "calibration", "unused")
 
 
 @dataclass(frozen=True, eq=False)
 class Splits:
-    """``frame``: columns subject, trial, group (text), fold (int from 0), split (one of :data:`SPLITS`).
+    """``frame``: columns subject, trial, group (text), fold (int from 0), split (train, validation, test, calibration
+    or unused).
 
     ``problems``: for a subject that is not split (or, across subjects, whose fold is left out) a sentence with the
     reason. ``notes``: remarks needed to interpret the results.

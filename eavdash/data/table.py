@@ -30,7 +30,7 @@ from eavdash.data.adapters.base import DEPTH, check_name, listing
 from eavdash.data.formats.columns import CLOCK_COLUMNS, CLOCKS
 from eavdash.data.formats.feature_columns import is_feature_table
 from eavdash.data.formats.tablefile import check_frame, read_table
-from eavdash.data.named_files import absolute, file_of, folders_with, missing_files, with_slashes
+from eavdash.data.named_files import COPY_OR_CORRECT, absolute, file_of, folders_with, missing_files, with_slashes
 from eavdash.data.recording import samples_file, split_item
 from eavdash.data.segments import own_times
 from eavdash.data.spelling import respelled, spell, spellings
@@ -55,7 +55,7 @@ class TrialTable:
     text, except recordings' own times (:mod:`eavdash.data.segments`). ``kind``: "table", "eav", "eav-pickles", "bids",
     "deap" or the kind of an external adapter. ``problems``: for each unusable subject, one sentence; its known rows
     stay in ``frame`` until :func:`select`. ``faults``: subject → modality → sentence, where only these modalities of a
-    subject of ``problems`` are unusable.
+    subject of ``problems`` are unusable. ``remedy``: what to do about a recording that is no longer there.
     """
 
     frame: pd.DataFrame
@@ -65,6 +65,7 @@ class TrialTable:
     notes: tuple[str, ...] = ()
     problems: dict[str, str] = field(default_factory=dict)
     faults: dict[str, dict[str, str]] = field(default_factory=dict)
+    remedy: str = COPY_OR_CORRECT
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -190,7 +191,7 @@ def select(
     read = {"vision", *config.modalities} if config.audio.from_video else set(config.modalities)
     problems |= {s: next(f[m] for m in f if m in read) for s, f in table.faults.items() if read & set(f)}
     present = frame[~frame["subject"].isin(list(unchecked))]
-    for subject, text in missing_files(present, [COLUMN[m] for m in config.modalities]).items():
+    for subject, text in missing_files(present, [COLUMN[m] for m in config.modalities], table.remedy).items():
         problems.setdefault(subject, text)
     problems = {s: problems[s] for s in natural_order(problems) if s in wanted}
     usable = frame[~frame["subject"].isin(list(problems))]

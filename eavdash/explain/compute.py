@@ -24,7 +24,6 @@ from eavdash.explain.baselines import kind_for
 from eavdash.explain.devices import device_of
 from eavdash.explain.explanation import ExplainedWindow, Explanation, Receipts, StoredExplanation
 from eavdash.explain.fused import FusedModel, FusedModelOutput, encoder_runs, load_fused_model
-from eavdash.explain.game import softmax
 from eavdash.explain.method_registry import METHODS
 from eavdash.explain.receipts.of_trial import check_trial
 from eavdash.explain.recordings import TrialWindow, aligned, crops_of, trial_row, trial_windows, window_sets
@@ -34,6 +33,7 @@ from eavdash.explain.training_windows import TrainingWindows, training_windows
 from eavdash.explain.units import unit_of
 from eavdash.explain.window_method import WindowMethod
 from eavdash.models.base import Encoder
+from eavdash.models.layers import softmax
 from eavdash.models.people import read_people
 from eavdash.models.seeds import reproducible, seeder
 from eavdash.results.decision import log_probabilities, normalised

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from eavdash.models.fusion import Fusion, FusionOutput
+from eavdash.models.layers import softmax
 from eavdash.results.coalition_table import CoalitionRows
 
 BATCH = 256  # rows at once
@@ -85,8 +86,3 @@ class Game:
             part = some[at : at + BATCH]
             values[part] = softmax(self.decide(window[part], members[part]).logits)
         return rows.table(index, classes, values)
-
-
-def softmax(logits: Tensor) -> np.ndarray:
-    """Return probabilities (..., K) float64."""
-    return np.asarray(logits.double().softmax(-1).cpu().numpy())

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from eavdash.explain.fused import FusedModel
-from eavdash.explain.game import Encoded, Game, softmax
+from eavdash.explain.game import Encoded, Game
 from eavdash.explain.whatif_record import Outcome, Probabilities, WindowOutcome
+from eavdash.models.layers import softmax
 from eavdash.results import shapley
 from eavdash.results.decision import log_probabilities, normalised
 from eavdash.store.documents import RunConfig

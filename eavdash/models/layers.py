@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -35,6 +36,11 @@ def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
     mask = mask.reshape(*mask.shape, *([1] * (x.ndim - mask.ndim)))
     total = torch.where(mask, x, torch.zeros((), dtype=x.dtype, device=x.device)).sum(dim=1)
     return total / mask.sum(dim=1).clamp_min(1)
+
+
+def softmax(logits: Tensor) -> np.ndarray:
+    """Return probabilities (..., K) float64."""
+    return np.asarray(logits.detach().double().softmax(-1).cpu().numpy())
 
 
 def mean_log_softmax(logits: Tensor, mask: Tensor) -> Tensor:

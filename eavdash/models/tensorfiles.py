@@ -140,7 +140,8 @@ def _check_size(file: Path) -> None:
             with zipfile.ZipFile(opened) as parts:
                 most, found = size, sum(part.file_size for part in parts.infolist())
     if found > most:
-        expected, what = f"weights of at most {most:,} bytes", f"{found:,} declared"
+        what = "a header" if most == HEADER_BYTES else "weights"
+        expected, what = f"{what} of at most {most:,} bytes", f"{found:,} declared"
         raise ConfigError.at(file, expected=expected, found=what, remedy=_SAVE_AGAIN)
 
 

@@ -15,8 +15,6 @@ from eavdash.store import StudyDir
 
 #: Version of the columns of exported tables (docs/exports.md); it grows when a column changes its meaning.
 SCHEMA = 1
-#: Columns that every exported table ends with.
-COLUMNS = ("protocol", "marks", "simulated", "schema")
 SIMULATED = "SIMULATED recordings: no person was recorded"
 
 
@@ -32,7 +30,7 @@ class Caveats:
 
     @property
     def columns(self) -> dict[str, object]:
-        """The values of :data:`COLUMNS`."""
+        """The columns that every exported table ends with."""
         return {
             "protocol": self.protocol,
             "marks": "; ".join(self.marks),
@@ -53,7 +51,7 @@ class Caveats:
         return "; ".join(part for part in parts if part) + "."
 
     def beside(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Return a table with :data:`COLUMNS` at its end; a column of that name that it has already stays its own."""
+        """Return a table with :attr:`columns` at its end; a column of that name that it has already stays its own."""
         more = {name: value for name, value in self.columns.items() if name not in frame.columns}
         made = frame.assign(**more)  # type: ignore[arg-type]  # single values
         made.attrs.update(frame.attrs)

@@ -120,6 +120,11 @@ def figure(height: int, x: Mapping[str, Any], y: Mapping[str, Any], **layout: An
     return fig
 
 
+def signed(value: float) -> str:
+    """Return a value in log-probability with its sign: ``+0.42``."""
+    return f"{value:+.2f}".replace("-", "−")
+
+
 def percent(value: float, digits: int = 0) -> str:
     """Return a fraction in per cent, such as ``63 %``, which no line breaks in two; a dash for NaN."""
     return "–" if value != value else f"{100 * value:.{digits}f}\N{NO-BREAK SPACE}%"

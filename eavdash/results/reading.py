@@ -117,7 +117,7 @@ def read_parquet(path: Path, remedy: str) -> pd.DataFrame:
         with open_regular(path) as source:
             return pd.read_parquet(source)
     except (OSError, ValueError) as error:
-        found = str(error).splitlines()[0].rstrip(".")
+        found = str(error).splitlines()[0]
         raise IntegrityError.at(path, expected="a parquet table", found=found, remedy=remedy) from error
 
 

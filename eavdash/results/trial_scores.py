@@ -113,7 +113,7 @@ def read_scores(run: RunDir, status: RunStatus, verify: bool = True) -> RunScore
             run.scores_file, expected="a file written by the run", found="none", remedy=run.remedy
         ) from None
     except (OSError, ValueError, TypeError, KeyError, pa.ArrowException) as error:
-        found = str(error).splitlines()[0].rstrip(".")
+        found = str(error).splitlines()[0]
         raise IntegrityError.at(
             run.scores_file, expected="a table of scores", found=found, remedy=run.remedy
         ) from error

@@ -5,6 +5,7 @@ In: an error, and the file that it is about. Out: what a message of ours may say
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -24,8 +25,11 @@ _USUAL = frozenset(
 def reason_of(error: Exception, file: str | Path) -> str:
     """Return type and message of an error about a file; the type alone if the message quotes what is in the file.
 
-    A file that is not what it was taken for may be anybody's: parsers quote the lines that they do not understand.
+    A file that is not what it was taken for may be anybody's: parsers quote the lines that they do not understand. Of
+    what the system reports, such as a missing file, the words alone are returned: the place is in our message.
     """
+    if isinstance(error, OSError) and type(error).__module__ == "builtins" and error.errno:
+        return os.strerror(error.errno)
     name, text = type(error).__name__, str(error)
     message = " ".join(f"{name}: {text}".split()).rstrip(".")
     plain = re.sub(r"\\(?:x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|.)", " ", text.replace(shown(file), " "))

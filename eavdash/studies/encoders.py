@@ -73,10 +73,12 @@ def refuse_unfit_encoders(config: StudyConfig, trials: pd.DataFrame, classes: in
         A note on each subject whose EEG does not fit, where that of others does.
 
     Raises:
-        ConfigError: an encoder does not support the windows, or its checkpoint does not fit.
+        ConfigError: an encoder does not support the windows, its checkpoint does not fit, or a table lacks a column
+            that the settings name.
         DataError: a package is missing that crops faces, or no subject's EEG has the channels.
     """
     from eavdash.data.cache.window_set_spec import trial_rows
+    from eavdash.data.formats.feature_columns import unmatched
     from eavdash.data.readers import reader_of
     from eavdash.models.packaged import is_pretrained
 
@@ -90,8 +92,16 @@ def refuse_unfit_encoders(config: StudyConfig, trials: pd.DataFrame, classes: in
         named = is_pretrained(config, modality) or part.encoder.startswith(LIBRARIES.get(modality, ":"))
         named = named or part.encoder in LINEAR or config.training(modality).fit == "linear"
         if part.encoder == TABLE:
+            first = trial_rows(trials, modality)[:1]
+            reader.prepare(first)
+            if lost := unmatched(reader.channels, part.table):  # type: ignore[union-attr]  # EEG has no tables
+                raise ConfigError.at(
+                    f"{modality}.table.columns",
+                    expected=f"names and patterns of columns of {first[0].path}",
+                    found=f"{shortened(lost)}, which none of {shortened(', '.join(reader.channels))} is",
+                    remedy="correct it, or leave it out",
+                )
             if part.weights:
-                reader.prepare(trial_rows(trials, modality)[:1])
                 _fit(config, modality, classes, {"columns": reader.channels})
         elif modality == "eeg":
             references = config.eeg.reference not in ("", "average")

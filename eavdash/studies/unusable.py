@@ -125,7 +125,7 @@ def usable_trials(
         raise DataError.at(
             table.root,
             expected="recordings that can all be used (--strict)",
-            found=" ".join(sentences(record)).rstrip("."),
+            found=" ".join(sentences(record)),
             remedy="repair them, or train without --strict, which leaves them out by name",
         )
     chosen = without(chosen, found, problems)
@@ -158,7 +158,7 @@ def _merged(
 ) -> LeftOut:
     """Return the record with what was found now about the subjects of ``frame``."""
     counts = {str(s): len(rows) for s, rows in frame.groupby("subject", sort=False)}
-    return LeftOut(
+    return known.replace(
         trials={**known.trials, **counts},
         recordings=(
             *(r for r in known.recordings if r.subject not in counts),

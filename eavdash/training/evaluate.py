@@ -12,8 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from torch import Tensor, nn
+from torch import nn
 
+from eavdash.models.layers import softmax
 from eavdash.results.decision import mean_logs
 from eavdash.store.atomic import write_atomic
 from eavdash.training.loading import Source
@@ -51,12 +52,12 @@ def predict(
     parts = outputs(model, source, rows, MicroBatchSize(batch, batch), precision, name)
     for part in parts:
         check_finite(float(part.logits.abs().max()), name, "logit of the trained model")
-    frames = [_softmax(p.frame_logits) for p in parts if p.frame_logits is not None]
+    frames = [softmax(p.frame_logits) for p in parts if p.frame_logits is not None]
     masks = [p.frame_mask.cpu().numpy() for p in parts if p.frame_mask is not None]
     attention = [p.attention.double().cpu().numpy() for p in parts if p.attention is not None]
     maps = [p.maps.double().cpu().numpy() for p in parts if p.maps is not None]
     return Predictions(
-        windows=np.concatenate([_softmax(p.logits) for p in parts]),
+        windows=np.concatenate([softmax(p.logits) for p in parts]),
         frames=np.concatenate(frames) if frames else None,
         frame_mask=np.concatenate(masks) if masks else None,
         attention=np.concatenate(attention) if attention else None,
@@ -143,7 +144,3 @@ def _rows(index: pd.DataFrame, probabilities: np.ndarray, classes: Sequence[str]
     for number, name in enumerate(classes):
         out[f"p_{name}"] = probabilities[:, number]
     return out
-
-
-def _softmax(logits: Tensor) -> np.ndarray:
-    return np.asarray(logits.detach().double().softmax(-1).cpu().numpy())

@@ -41,14 +41,6 @@ def latest(root: Path, study: str = "", command: Sequence[str] | None = None) ->
     return found[1].status if found else None
 
 
-def outcome(root: Path, command: Sequence[str]) -> str:
-    """Return the last line that the newest task of the command has printed, if it is done; else nothing."""
-    found = _newest(root, "", command)
-    if found is None or found[1].status.state != "done":
-        return ""
-    return next((line for line in reversed(found[0].log(LINES)) if line.strip()), "").strip()
-
-
 def panel(root: Path, study: str = "", command: Sequence[str] | None = None, key: str = "tasks") -> TaskStatus | None:
     """Show the newest task about a study whose command begins with the words of ``command``; return its status.
 

@@ -8,7 +8,7 @@ widgets.show_message()
 trials = cached_results.trials(study)
 widgets.require_results(study, trials)
 address.read(representations.PAGE, representations.NAMES)
-found = representations.offer(study, trials)
+found = representations.offer(study)
 if found is not None:
     representations.show(study, found, trials)
 address.write(representations.PAGE, representations.NAMES)

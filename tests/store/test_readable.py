@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -238,3 +239,6 @@ def test_a_message_that_quotes_the_file_is_withheld(tmp_path: Path) -> None:
     assert kept == f"ValueError: {file} ends after 12 samples"
     file.write_bytes(SECRET.encode("utf-16"))
     assert reason_of(ValueError("bad: hunter2secret"), file) == "ValueError"
+    with pytest.raises(FileNotFoundError) as caught:
+        file.with_name("gone").open()
+    assert reason_of(caught.value, file.with_name("gone")) == os.strerror(errno.ENOENT)

@@ -106,6 +106,15 @@ def test_a_column_that_never_changes_is_refused_and_can_be_left_out(root: Path) 
     assert planned(root, "vision.table.columns=-AU46_c").runs
 
 
+@pytest.mark.parametrize("given", ["AU04_r,AU99_r", "AU99_r,AU04_r", "AU*,gaze_angle_*"])
+def test_a_named_column_that_no_table_has_is_refused_at_planning(root: Path, given: str) -> None:
+    lost = "gaze_angle_*" if "*" in given else "AU99_r"
+    with fails(ConfigError, where="vision.table.columns", expected="_of.csv", found=(lost, "AU04_r")):
+        planned(root, f"vision.table.columns={given}")
+    assert not (root.parent / "checkpoints" / "units").exists()
+    assert planned(root, "vision.table.columns=au04_r,AU1*,-AU99_r").runs
+
+
 def test_weights_of_other_columns_are_refused_at_planning(root: Path, tmp_path: Path) -> None:
     from eavdash.models.build import build, encoder_spec, save_weights
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -167,6 +168,16 @@ def test_a_study_keeps_its_trials_when_it_is_planned_again(tmp_path: Path, submi
     assert rows.groupby("subject")["trial"].nunique().to_dict() == {"1": 9, "3": 9}
     with fails(StudyConflictError, found="not-finite"):
         plan(root, "pilot", AUDIO, Selection(("1",)), tmp_path / "c", unusable=Unusable(keep=("not-finite",)))
+
+
+def test_keys_of_a_later_version_stay_in_the_record(tmp_path: Path, submitted: object) -> None:
+    study = prepare(table(tmp_path), "pilot", AUDIO, Selection(("1",)), tmp_path / "c").study
+    content = json.loads(study.study_file.read_text())
+    content["left_out"]["of_later"] = [1]
+    study.study_file.write_text(json.dumps(content))
+    extend(study, subjects=("3",))
+    after = json.loads(study.study_file.read_text())["left_out"]
+    assert (after["of_later"], after["trials"]) == ([1], {"1": 10, "3": 10})
 
 
 def test_a_study_without_the_record_is_planned_as_before(tmp_path: Path, submitted: object) -> None:

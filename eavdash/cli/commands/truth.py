@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from eavdash.cli import console
+from eavdash.health.report import records
 from eavdash.store import StudyDir
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class TruthTables:
 
     def document(self) -> dict[str, list[dict[str, Any]]]:
         """Return :meth:`tables` as JSON-ready rows."""
-        return {name: _rows(frame) for name, frame in self.tables().items()}
+        return {name: records(frame) for name, frame in self.tables().items()}
 
     def show(self) -> None:
         """Print :meth:`tables`."""
@@ -62,7 +63,7 @@ class TruthTables:
                 "|x - baseline|": _number(row["control"]),
                 "as noise": _counted(row["noise_hits"], row["noise_n"]),
             }
-            for row in _rows(found["pointing"])
+            for row in records(found["pointing"])
         ]
         title = "Is the highest value of the map where the evidence was planted?"
         console.print_table(pd.DataFrame(rows), "table", title=title)
@@ -75,16 +76,12 @@ class TruthTables:
                 "rate (95 %)": _span(row["rate"], row["low"], row["high"], row["windows"]),
                 "of all windows": _counted(row["lowest_all"], row["windows_all"]),
             }
-            for row in _rows(found["noise"])
+            for row in records(found["noise"])
         ]
         if rows:
             console.print_table(pd.DataFrame(rows), "table", title="Does the fusion see which modality is noise?")
             if not found["noise"]["windows_all"].any():
                 console.info(f"Shapley values are not computed yet: eavdash shapley {self._study.name}")
-
-
-def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
 
 
 def _counted(hits: int, n: int) -> str:

@@ -94,6 +94,6 @@ def _adapter_name(entry: EntryPoint) -> str:
 
 
 def _failure(entry: EntryPoint, path: Path, expected: str, error: Exception) -> str:
-    found = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(".")
+    found = " ".join(f"{type(error).__name__}: {error}".split())
     remedy = "fix the package that provides it, or uninstall it"
     return str(TableError.at(f"{_adapter_name(entry)}, {shown(path)}", expected=expected, found=found, remedy=remedy))

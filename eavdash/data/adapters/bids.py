@@ -147,7 +147,7 @@ def _parse_name(root: Path, file: Path) -> tuple[dict[str, str | None], dict[str
                 for suffix, extension in (("events", ".tsv"), ("channels", ".tsv"), ("eeg", ".json"))
             }
         except Exception as error:  # MNE-BIDS raises various errors
-            found = " ".join(str(error).split()).rstrip(".")
+            found = " ".join(str(error).split())
             raise TableError.at(
                 file, expected="a name that BIDS allows", found=found, remedy="rename it (see the BIDS validator)"
             ) from error

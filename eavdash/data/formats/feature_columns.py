@@ -101,6 +101,12 @@ def feature_places(where: str, header: Sequence[str], settings: FeatureTableConf
     return chosen
 
 
+def unmatched(columns: Sequence[str], settings: FeatureTableConfig) -> str:
+    """Return the first name or pattern of the settings that chooses none of a table's feature ``columns``, or ""."""
+    wanted = (pattern for pattern in settings.columns if not pattern.startswith("-"))
+    return next((pattern for pattern in wanted if not any(_matches(name, [pattern]) for name in columns)), "")
+
+
 def _matches(name: str, patterns: Sequence[str]) -> bool:
     lower = name.casefold()
     # openSMILE's names have brackets, which in a pattern stand for one of several letters.

@@ -115,7 +115,7 @@ class Probe:
         try:
             found = Answer.model_validate_json(answer)
         except ValidationError:
-            return [sentence(where, environment, answer.strip().rstrip("."), same)]
+            return [sentence(where, environment, answer.strip(), same)]
         problems = []
         if found.storage:
             problems.append(self.unshared(where, found.storage))

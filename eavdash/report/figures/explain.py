@@ -155,7 +155,7 @@ def frequency_heat(
         start = BANDS[name]
         if start > 0:
             fig.add_vline(start, line={"color": theme.GREY, "width": 1, "dash": "dot"})
-        text = f"{name} {float(sums.sum()):+.2f}".replace("-", "−")
+        text = f"{name} {theme.signed(float(sums.sum()))}"
         at = {"x": start, "y": 1, "yref": "paper", "xanchor": "left", "yanchor": "bottom", "textangle": -30}
         fig.add_annotation(text=text, showarrow=False, font={"size": 10}, **at)
     fig.update_layout(margin={"t": 60})

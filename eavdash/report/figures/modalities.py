@@ -97,10 +97,10 @@ def table(shapley: Mapping[str, float], attention: Mapping[str, float], sums: Ma
         rows.append(
             {
                 "Modality": theme.label(name),
-                "Shapley": signed(shapley[name]),
+                "Shapley": theme.signed(shapley[name]),
                 "Share": theme.percent(exact.get(name, math.nan)),
                 "Attention": theme.percent(attention.get(name, math.nan)),
-                "Map": signed(sums[name]) if name in sums else "–",
+                "Map": theme.signed(sums[name]) if name in sums else "–",
             }
         )
     return pd.DataFrame(rows)
@@ -119,11 +119,6 @@ def disagreement(shapley: Mapping[str, float], attention: Mapping[str, float], k
         f"Attention says {theme.percent(attention[name])} {theme.label(name)}, Shapley values say "
         f"{theme.percent(exact[name])}. {MEANING.get(kind, '')}".strip()
     )
-
-
-def signed(value: float) -> str:
-    """Return a value in log-probability with its sign: ``+0.42``."""
-    return f"{value:+.2f}".replace("-", "−")
 
 
 def _colour(name: str, ends: bool) -> str:

@@ -53,7 +53,7 @@ def table(found: WhatIf) -> pd.DataFrame:
         row = {"Modality": theme.label(name)}
         if found.before.attention:
             row["Attention"] = _pair(found.before.attention, found.after.attention, name, theme.percent)
-        row["Shapley"] = _pair(found.before.shapley, found.after.shapley, name, modalities.signed)
+        row["Shapley"] = _pair(found.before.shapley, found.after.shapley, name, theme.signed)
         rows.append(row)
     return pd.DataFrame(rows)
 

@@ -133,7 +133,7 @@ def _mlflow_errors(database: Path) -> Iterator[None]:
             warnings.simplefilter("ignore")
             yield
     except (MlflowException, SQLAlchemyError) as error:
-        found = str(error).splitlines()[0].rstrip(".")
+        found = str(error).splitlines()[0]
         remedy = "choose another place with --output, or bring the database up to date: mlflow db upgrade"
         raise IntegrityError.at(database, expected="a database of MLflow", found=found, remedy=remedy) from error
 

@@ -133,7 +133,7 @@ def _maps(explanation: Explanation, window: int, style: _Style, played: bool) ->
         st.caption(f"This method has no map of: {', '.join(without)}.")
     kind = METHODS.get(explanation.method)
     if kind is None or kind.signed:
-        lines = [f"**{theme.label(m)}** ({_plus(total)} {unit})" for m, total in totals.items()]
+        lines = [f"**{theme.label(m)}** ({theme.signed(total)} {unit})" for m, total in totals.items()]
         st.markdown(f"This window adds up to {' · '.join(lines)}.")
     if explanation.spectrum is not None and "eeg" in totals:
         _frequencies(explanation, window, style)
@@ -147,16 +147,12 @@ def _maps(explanation: Explanation, window: int, style: _Style, played: bool) ->
                     _map(explanation, modality, window, totals[modality], style)
 
 
-def _plus(value: float) -> str:
-    return f"{value:+.2f}".replace("-", "−")
-
-
 def _map(explanation: Explanation, modality: str, window: int, total: float, style: _Style) -> None:
     draw = {"vision": _vision, "audio": _audio, "eeg": _eeg}
     table = modality in explanation.columns
     wave = modality == "audio" and explanation.front_end == "wave"
     question = "which features, and when" if table else "when in the sound" if wave else _QUESTIONS[modality]
-    st.markdown(f"**{theme.label(modality)}** ({_plus(total)} {receipts.short_unit(explanation)}): {question}")
+    st.markdown(f"**{theme.label(modality)}** ({theme.signed(total)} {receipts.short_unit(explanation)}): {question}")
     shown = window_maps.window_map(explanation, modality, window)
     if table:
         _table(explanation, modality, shown, style)

@@ -54,7 +54,7 @@ _ETA = (
 _choose = partial(choosing.choose, PAGE)
 
 
-def offer(study: StudyDir, trials: pd.DataFrame) -> Representations | None:
+def offer(study: StudyDir) -> Representations | None:
     """Show what is missing and the task that computes it; return what is there."""
     command = ["representations", study.name]
     lacking: tuple[str, ...] = ()
