@@ -20,6 +20,8 @@ from urllib.parse import quote
 
 import streamlit as st
 
+from eavdash.ui.fragment import stop
+
 if TYPE_CHECKING:
     from starlette.middleware import Middleware
     from starlette.requests import HTTPConnection
@@ -160,7 +162,7 @@ def check_exposure() -> None:
             f"This dashboard is served on {address}, where everyone who reaches this machine could act in your name; "
             "it shows nothing. Start it with `eavdash app`."
         )
-        st.stop()
+        stop()
     remedy = "without `--no-token`" if _in_place else "instead of `streamlit run`"
     st.sidebar.caption(
         f"Every user of this machine can open this dashboard. For a private one: `eavdash app` {remedy}."

@@ -3,6 +3,9 @@
 When a fragment runs again, Streamlit drops what it has drawn and the browser has not seen yet, but keeps what a
 fragment within it has drawn. That then arrives without the place it belongs to, and the browser shows an empty page
 ("Bad delta path index"). So what is a fragment on one page is an ordinary part of a fragment on another.
+
+The same happens when a fragment runs again that the page shown now does not have. Streamlit forgets those of before
+when a page has come to its end, but not when it stops earlier; :func:`stop` does.
 """
 
 from __future__ import annotations
@@ -10,11 +13,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextvars import ContextVar
 from functools import wraps
-from typing import ParamSpec
+from typing import NoReturn, ParamSpec
 
 import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-__all__ = ["fragment"]
+__all__ = ["fragment", "stop"]
 
 P = ParamSpec("P")
 _within: ContextVar[bool] = ContextVar("within", default=False)
@@ -53,3 +57,11 @@ def fragment(run_every: float | None = None) -> Callable[[Callable[P, None]], Ca
         return draw
 
     return decorate
+
+
+def stop() -> NoReturn:
+    """End the page here; a part that was shown before, and not by this run, does not run again."""
+    context = get_script_run_ctx()
+    if context is not None and not context.fragment_ids_this_run:
+        context.fragment_storage.clear(new_fragment_ids=context.shared.new_fragment_ids.snapshot())
+    st.stop()

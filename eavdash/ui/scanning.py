@@ -18,6 +18,7 @@ from eavdash.jobs import background
 from eavdash.store import checkpoints_root
 from eavdash.text import plural
 from eavdash.ui import tasks, widgets
+from eavdash.ui.fragment import stop
 
 CHECK_AT_ONCE = 1000  # files that are checked without confirmation
 
@@ -41,11 +42,11 @@ def wait_for(page: str, command: Sequence[str], title: str, files: int) -> None:
         st.session_state[asked] = True
         st.caption("The recordings are checked in the background.")
         tasks.panel(root, command=command, key=f"{page}_check")
-        st.stop()
+        stop()
     if start_at_once(page, command, title, files):
         st.rerun()
     offer(page, command, title, files, type="primary", key=f"{page}_start")
-    st.stop()
+    stop()
 
 
 def start_at_once(page: str, command: Sequence[str], title: str, files: int) -> bool:

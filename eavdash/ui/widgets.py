@@ -27,6 +27,7 @@ from eavdash.store.documents import StudyDocument
 from eavdash.text import markdown
 from eavdash.ui import actions, allowing, cached_runs, dataset, downloads, edge
 from eavdash.ui.draft import kept
+from eavdash.ui.fragment import stop
 
 if TYPE_CHECKING:
     from eavdash.data.table import TrialTable
@@ -128,7 +129,7 @@ def require_dataset(path: str) -> None:
     if not path:
         st.info("Enter the folder of a dataset or a trial table, or add your recordings to the list first.")
         st.page_link(ADD, label="Add data")
-        st.stop()
+        stop()
 
 
 def page_head(title: str, question: str) -> None:
@@ -151,8 +152,8 @@ def study_page(title: str, question: str) -> tuple[StudyDir, StudyDocument]:
         with st.container(horizontal=True):
             st.page_link(HOME, label="Home")
             st.page_link(LAUNCH, label="Set up a study")
-        st.stop()
-    assert study is not None  # for the type checker: st.stop() has ended the script
+        stop()
+    assert study is not None  # for the type checker: stop() has ended the script
     with show_errors():
         document = study.study()
     simulated_banner(document.dataset.simulated)
@@ -183,7 +184,7 @@ def show_errors() -> Iterator[None]:
         yield
     except EavdashError as error:
         show_error(error, "parts")
-        st.stop()
+        stop()
 
 
 def show_error(error: EavdashError, key: str, forget: str = "") -> None:
@@ -234,7 +235,7 @@ def require_results(study: StudyDir, table: pd.DataFrame) -> None:
     if table.empty:
         if not len(unfinished):
             st.info("There are no test predictions to show.")
-        st.stop()
+        stop()
 
 
 def sample_size_note(scores: pd.DataFrame) -> None:

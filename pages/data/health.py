@@ -4,6 +4,7 @@ import streamlit as st
 
 from eavdash.ui import address, cached_data, widgets
 from eavdash.ui.data import faces, health
+from eavdash.ui.fragment import stop
 
 widgets.page_head("Health of the recordings", "What is there, what is missing, and what needs to be fixed?")
 widgets.show_message()
@@ -20,7 +21,7 @@ health.summary(path, report)
 if report.table.empty:
     health.findings(report.findings)
     address.write(health.PAGE, health.NAMES)
-    st.stop()
+    stop()
 health.subject_counts(report)
 health.findings(report.findings)
 health.distributions(report)

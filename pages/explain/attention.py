@@ -7,6 +7,7 @@ from eavdash.report.figures import agreement_words
 from eavdash.report.figures import attention as figures
 from eavdash.ui import address, cached_agreement, cached_results, widgets
 from eavdash.ui.explain import agreement, attention_heads
+from eavdash.ui.fragment import stop
 
 study, document = widgets.study_page("Attention", "Which modality do the fused decisions rest on?")
 trials = cached_results.trials(study)
@@ -16,7 +17,7 @@ attended = figures.decisions_with_attention(trials)
 if attended.empty:
     st.info(figures.no_attention_note(kind, "fusion" in set(trials["stage"])))
     if "fusion" not in set(trials["stage"]):
-        st.stop()
+        stop()
 
 widgets.show_message()
 address.read(agreement.PAGE, agreement.NAMES)

@@ -5,6 +5,7 @@ import streamlit as st
 from eavdash.text import markdown
 from eavdash.ui import address, cached_results, widgets
 from eavdash.ui.explain import attributions, choose_trial, from_modality, playhead, playing, question, whatif
+from eavdash.ui.fragment import stop
 
 study, document = widgets.study_page("One trial", "What was decided, from which modality, and from where?")
 widgets.show_message()
@@ -17,7 +18,7 @@ if rows.empty:
     address.write(choose_trial.PAGE, names)
     word = choose_trial.label_word(document.classes)
     st.info(f"No trial matches. Choose another subject, decision or {word}.")
-    st.stop()
+    stop()
 st.subheader(markdown(choose_trial.decision_sentence(rows)), anchor=False)
 from_modality.show(study, document, rows)
 

@@ -5,6 +5,7 @@ import streamlit as st
 from eavdash.store import checkpoints_root
 from eavdash.text import markdown
 from eavdash.ui import cached_runs, widgets
+from eavdash.ui.fragment import stop
 from eavdash.ui.home import doors, latest, now
 
 widgets.page_head(
@@ -18,7 +19,7 @@ if every.empty:
     doors.show(root)
 now.show(root, every)
 if every.empty:
-    st.stop()
+    stop()
 latest.show(root)
 with st.expander("Other recordings, or other studies", key="home_overview_more"):
     st.page_link(widgets.ADD, label="Add data", icon=":material/add:")

@@ -6,6 +6,7 @@ from eavdash.report.figures import results as figures
 from eavdash.results import paper
 from eavdash.text import markdown, natural_order
 from eavdash.ui import cached_results, cached_statistics, downloads, widgets
+from eavdash.ui.fragment import stop
 from eavdash.ui.results import choices, exports, remarks, subject_trials, subjects_page
 
 study, document = widgets.study_page(
@@ -26,7 +27,7 @@ scores = results.scores(chosen.level, False)
 if scores.empty:
     choices.write()
     st.info("No stage of this study scores single frames. Choose another level.")
-    st.stop()
+    stop()
 missing = missing[missing["stage"].isin(scores["stage"])] if chosen.level == "frame" else missing
 order = subjects_page.order(trial_scores, missing, chosen, versus)
 shown = subjects_page.Shown(scores, missing, question, versus, order)

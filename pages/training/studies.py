@@ -4,6 +4,7 @@ import streamlit as st
 
 from eavdash.store import StudyDir, checkpoints_root
 from eavdash.ui import address, cached_runs, widgets
+from eavdash.ui.fragment import stop
 from eavdash.ui.training import studies
 
 widgets.page_head("Studies", "Which studies exist, how far are they, and how much disk space do they use?")
@@ -17,10 +18,10 @@ if every.empty:
     st.info("There is no study yet. Train one first, or make the demo from the home page.")
     st.page_link(widgets.HOME, label="Home")
     st.page_link(widgets.LAUNCH, label="Set up a study")
-    st.stop()
+    stop()
 if shown.empty:
     st.info("All studies are archived.")
-    st.stop()
+    stop()
 name = studies.study_table(shown)
 address.write(studies.PAGE, studies.NAMES)
 if name:

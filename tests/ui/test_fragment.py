@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+from streamlit.runtime.fragment import MemoryFragmentStorage
 from streamlit.testing.v1 import AppTest
 
 
@@ -48,3 +52,35 @@ def test_a_part_that_runs_by_itself_is_refused_within_another() -> None:
 
     app = AppTest.from_function(page).run()
     assert "draw it outside of other fragments" in app.error[0].value
+
+
+def test_a_page_that_stops_leaves_no_part_that_was_shown_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A click on one that arrives late would draw it on a page that has no place for it."""
+    storages: list[MemoryFragmentStorage] = []
+    register = MemoryFragmentStorage.register
+
+    def kept(self: MemoryFragmentStorage, key: str, *args: Any, **more: Any) -> None:
+        storages.append(self)
+        register(self, key, *args, **more)
+
+    monkeypatch.setattr(MemoryFragmentStorage, "register", kept)
+
+    def page() -> None:
+        import streamlit as st
+        from streamlit.runtime.scriptrunner import get_script_run_ctx
+
+        from eavdash.ui.fragment import fragment, stop
+
+        @fragment()
+        def part() -> None:
+            st.write("of this run")
+
+        get_script_run_ctx().fragment_storage.register("earlier", part)  # type: ignore[union-attr]
+        part()
+        stop()
+
+    app = AppTest.from_function(page).run()
+    assert not app.exception
+    (storage,) = set(storages)
+    assert not storage.contains("earlier")
+    assert len(storage._fragments) == 1, "that of this run"

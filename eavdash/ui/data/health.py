@@ -22,6 +22,7 @@ from eavdash.report.figures import health_tables as tables
 from eavdash.store import checkpoints_root
 from eavdash.text import markdown, plural, visible
 from eavdash.ui import address, cached_data, choosing, scanning, tasks, widgets
+from eavdash.ui.fragment import stop
 
 if TYPE_CHECKING:
     from eavdash.health.report import Finding, HealthReport
@@ -42,8 +43,8 @@ def checked(path: str) -> HealthReport:
         scanning.wait_for(PAGE, asked, title(path), count_files(path))
         tasks.panel(root, command=asked, key=f"{PAGE}_check")
         st.button("Check again", on_click=again, args=(path,), key=f"{PAGE}_again")
-        st.stop()
-        raise AssertionError  # for the type checker: st.stop() has ended the script
+        stop()
+        raise AssertionError  # for the type checker: stop() has ended the script
     status = tasks.latest(root, command=asked)
     scanning.show_problem(PAGE, asked)
     newer = status is not None and (status.created or 0.0) > found.made
