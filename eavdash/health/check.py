@@ -94,7 +94,7 @@ def _build_report(
     findings += rules.from_errors("warning", [("", text) for text in unclear])
     findings.add("labels", lambda: tables.balance(labels))
     gone = broken(rows, config)
-    preview = findings.guarded("the split preview", lambda: split_preview(table, config, gone), no_split_preview())
+    preview = findings.guarded("the split preview", lambda: split_preview(table, config, gone, cache), no_split_preview())
     findings += _notes(table.notes)
     if done.problem:
         remedy = "choose another cache folder, as every check now opens all files again"
