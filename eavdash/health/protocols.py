@@ -54,7 +54,7 @@ def _of(
     few = too_few(frame, broken)
     rest = usable_rows(frame[has_any & ~frame["subject"].isin(list(few))], broken)
     splits = make_splits(rest, config.protocol)
-    check_study(rest, splits.frame, config.protocol, config.modalities, cache)  # as a plan does, or it would refuse them
+    check_study(rest, splits.frame, config.protocol, config.modalities, cache)
     problems = {**chosen.problems, **few, **splits.problems}
     gone = natural_order(set(frame["subject"]) - set(splits.frame["subject"]) - set(problems))
     problems |= {s: f"subject {s}: no usable trial; see the findings." for s in gone}

@@ -20,7 +20,7 @@ from eavdash.text import plural
 
 @dataclass(frozen=True)
 class Mark:
-    """``text``: label shown beside a score. ``why``: sentences with the reasons; ``complete`` if they say the text too."""
+    """``text``: label shown beside a score. ``why``: sentences with the reasons, which if ``complete`` say it too."""
 
     text: str
     why: tuple[str, ...]

@@ -325,11 +325,13 @@ def test_the_split_preview_names_what_stops_a_study_that_tests_on_what_it_traine
     assert (preview.loc["conversation", "problem"] == "").all()
     across = preview.loc[["loso"]]
     assert across["fold"].tolist() == [-1]
-    assert "trial 2 of subject 1" in across["problem"].iloc[0] and "trial 4 of subject 2" in across["problem"].iloc[0]
+    assert "trial 2 of subject 1" in across["problem"].iloc[0]
+    assert "trial 4 of subject 2" in across["problem"].iloc[0]
 
     lines[2] = "1,2,a,1,0,0.7,,1-0.wav,"  # a stretch of another group's recording
     within = report_on(tmp_path, *lines).split_preview.set_index("protocol").loc[["conversation"]]
-    assert within["fold"].tolist() == [-1] and "0 to 0.7 s of" in within["problem"].iloc[0]
+    assert within["fold"].tolist() == [-1]
+    assert "0 to 0.7 s of" in within["problem"].iloc[0]
 
 
 def test_the_split_preview_counts_trials_for_calibration_across_subjects_only(tmp_path: Path) -> None:
