@@ -234,11 +234,14 @@ def _check_pair(
 
 
 def _raise_duplicate(modality: str, one: _Trial, other: _Trial, splits: tuple[str, str], what: str) -> None:
+    remedy = "find out which one the recording belongs to and remove the other"
+    if one[0] == other[0]:  # a group is of one subject
+        remedy = f"give both trials the same group, or {remedy}"
     raise SplitError.at(
         f"{modality} of {_trial_name(one)} ({splits[0]}) and {_trial_name(other)} ({splits[1]})",
         expected="different recordings in different splits",
         found=what,
-        remedy="give both trials the same group, or find out which one the recording belongs to and remove the other",
+        remedy=remedy,
     )
 
 
