@@ -36,13 +36,13 @@ _Trial = tuple[str, str]
 
 
 def check_study(
-    trials: pd.DataFrame, splits: pd.DataFrame, protocol: ProtocolConfig, modalities: Sequence[str], cache: Path
+    trials: pd.DataFrame, splits: pd.DataFrame, protocol: ProtocolConfig, modalities: Sequence[str], cache: Path | None
 ) -> None:
     """Run all checks that need no recording to be decoded.
 
     Args:
         trials: rows of a trial table. splits: subject, trial, group, fold, split.
-        cache: the folder of remembered digests; it is not created for them.
+        cache: the folder of remembered digests, if any; it is not created for them.
 
     Raises:
         DataError: recordings are paired wrongly.
@@ -108,7 +108,7 @@ def check_disjoint(splits: pd.DataFrame, protocol: ProtocolConfig) -> None:
 
 
 def check_duplicates(
-    trials: pd.DataFrame, splits: pd.DataFrame, modalities: Sequence[str], cache: Path, within: bool
+    trials: pd.DataFrame, splits: pd.DataFrame, modalities: Sequence[str], cache: Path | None, within: bool
 ) -> None:
     """Check that no recording's content is in two splits of a fold; ``within``: each run has one subject.
 
@@ -129,10 +129,11 @@ def check_duplicates(
         for path, segments in items.items():
             segments.sort(key=lambda s: s[1])
             for number, (one, _, until) in enumerate(segments):
-                for other, begin, _ in segments[number + 1 :]:
+                for other, begin, end in segments[number + 1 :]:
                     if begin >= until - END_TOLERANCE:
                         break
-                    _check_pair(modality, one, other, where, within, f"the same segment of {path}")
+                    shared = f"{_stretch(begin, min(until, end))} of {path} in both"
+                    _check_pair(modality, one, other, where, within, shared)
         _compare_files(modality, files, where, cache, within)
 
 
@@ -173,7 +174,7 @@ def check_windows(windows: WindowSet, index: pd.DataFrame) -> None:
 
 
 def _compare_files(
-    modality: str, files: dict[str, list[_Trial]], where: dict[_Trial, dict[int, str]], cache: Path, within: bool
+    modality: str, files: dict[str, list[_Trial]], where: dict[_Trial, dict[int, str]], cache: Path | None, within: bool
 ) -> None:
     alike: dict[tuple[int, str], list[str]] = {}
     by_size: dict[int, list[str]] = {}
@@ -186,7 +187,7 @@ def _compare_files(
     doubtful = [same for same in alike.values() if len(same) > 1 and _meet(same, files, where, within)]
     if not doubtful:
         return
-    found = digests([file for same in doubtful for file in same], cache if cache.is_dir() else None)
+    found = digests([file for same in doubtful for file in same], cache if cache and cache.is_dir() else None)
     for same in doubtful:
         first: dict[str, list[str]] = {}
         for file in same:
@@ -233,12 +234,22 @@ def _check_pair(
 
 
 def _raise_duplicate(modality: str, one: _Trial, other: _Trial, splits: tuple[str, str], what: str) -> None:
+    remedy = "find out which one the recording belongs to and remove the other"
+    if one[0] == other[0]:  # a group is of one subject
+        remedy = f"give both trials the same group, or {remedy}"
     raise SplitError.at(
         f"{modality} of {_trial_name(one)} ({splits[0]}) and {_trial_name(other)} ({splits[1]})",
         expected="different recordings in different splits",
         found=what,
-        remedy="give both trials the same group, or find out which one the recording belongs to and remove the other",
+        remedy=remedy,
     )
+
+
+def _stretch(begin: float, end: float) -> str:
+    """Name a segment of a recording: ``12.5 to 13 s``."""
+    if end < float("inf"):
+        return f"{begin:g} to {end:g} s"
+    return f"all from {begin:g} s on" if begin else "the whole"
 
 
 def _splits_by_trial(splits: pd.DataFrame) -> dict[_Trial, dict[int, str]]:

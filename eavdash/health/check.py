@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -94,7 +95,8 @@ def _build_report(
     findings += rules.from_errors("warning", [("", text) for text in unclear])
     findings.add("labels", lambda: tables.balance(labels))
     gone = broken(rows, config)
-    preview = findings.guarded("the split preview", lambda: split_preview(table, config, gone), no_split_preview())
+    outlook = partial(split_preview, table, config, gone, cache)
+    preview = findings.guarded("the split preview", outlook, no_split_preview())
     findings += _notes(table.notes)
     if done.problem:
         remedy = "choose another cache folder, as every check now opens all files again"

@@ -98,7 +98,8 @@ def overlaps(recordings: pd.DataFrame) -> list[Finding]:
     findings = []
     for (subject, modality, together), pairs in found.items():
         texts = examples([text for _, text in pairs])
-        message = f"{len(pairs)} trials overlap with another one in the same recording ({texts})"
+        overlap = "1 trial overlaps" if len(pairs) == 1 else f"{len(pairs)} trials overlap"
+        message = f"{overlap} with another one in the same recording ({texts})"
         remedy = "correct start and stop, or give them the same group"
         if together:
             remedy = "nothing, as they belong to one group, which is never split"

@@ -20,15 +20,17 @@ from eavdash.text import plural
 
 @dataclass(frozen=True)
 class Mark:
-    """``text``: label shown beside a score. ``why``: sentences with the reasons."""
+    """``text``: label shown beside a score. ``why``: sentences with the reasons, which if ``complete`` say it too."""
 
     text: str
     why: tuple[str, ...]
+    complete: bool = False
 
     @property
     def sentence(self) -> str:
-        """Text and reasons as one line."""
-        return f"{self.text}: {' '.join(self.why)}"
+        """Text and reasons as one line, neither of them twice."""
+        reasons = " ".join(self.why)
+        return reasons if self.complete else f"{self.text}: {reasons}"
 
 
 TRANSDUCTIVE = Mark(
@@ -93,7 +95,8 @@ def study_marks(document: StudyDocument, study: StudyDir | None = None) -> tuple
     people = left_out.subjects if left_out else {}
     texts = [count(left_out), f"{plural(len(people), 'subject')} left out" if people else ""]
     text = ", ".join(filter(None, texts))
-    more = (Mark(text or "trials used without a recording", tuple(why)),) if (why := sentences(left_out)) else ()
+    why = tuple(sentences(left_out))
+    more = (Mark(text or "trials used without a recording", why, complete=True),) if why else ()
     found = (*marks_of(recorded_config(document)), *more)
     if study is None or PUBLISHED not in found:
         return found

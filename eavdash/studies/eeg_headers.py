@@ -1,4 +1,4 @@
-"""Notes about EEG headers before a study is made: channels that are passed over, references, interrupted recordings.
+"""Notes about EEG headers before a study is made: channels that are passed over, references, gaps, the pass band.
 
 In: the trials of a plan and its configuration. Out: notes, and for each subject whose channels would be refused the
 sentence about it. Of each subject only the first EEG file is opened here, as a subject's files come from one device;
@@ -46,7 +46,7 @@ def eeg_headers(trials: pd.DataFrame, config: StudyConfig) -> tuple[list[str], d
             refused[str(subject)] = str(error)
         except EavdashError:
             continue
-    return _notes(found, config), refused
+    return [*_notes(found, config), *_lowered(found, config)], refused
 
 
 def differing_channels(
@@ -109,6 +109,25 @@ def _notes(found: Mapping[str, EegInfo], config: StudyConfig) -> list[str]:
         parts = "; ".join(f"{name or 'not named'}: {_whose(of)}" for name, of in references.items())
         notes.append(f"EEG recorded against different references ({parts}); eeg.reference=average gives all the same")
     return notes
+
+
+def _lowered(found: Mapping[str, EegInfo], config: StudyConfig) -> list[str]:
+    """Return notes about a pass band whose upper edge the sampling rates do not allow, which reading lowers."""
+    from eavdash.data.eeg.filters import edges
+
+    asked = config.eeg.high
+    texts: dict[str, list[str]] = {}
+    for subject, info in found.items():
+        rate = min(info.rate, config.eeg.rate)
+        try:
+            high = edges(config.eeg.low, asked, rate)[1]
+        except EavdashError:
+            continue  # refused where windows are read
+        if high < asked:
+            what = "eeg.rate" if rate == config.eeg.rate else "the recording's rate"
+            text = f"EEG up to {high:g} Hz instead of {asked:g} Hz (eeg.high), as {what} is {rate:g} Hz"
+            texts.setdefault(text, []).append(subject)
+    return [f"{_whose(subjects)}: {text}" for text, subjects in texts.items()]
 
 
 def _whose(subjects: list[str]) -> str:

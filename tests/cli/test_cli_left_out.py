@@ -84,4 +84,5 @@ def test_status_and_results_name_what_a_study_leaves_out(tmp_path: Path, capsys:
     assert main(["results", "demo", "--json", "--checkpoints", str(tmp_path)]) == 0
     printed = capsys.readouterr()
     assert "subject 3: too few" in printed.err
+    assert printed.err.count("1 of 40 trials left out") == 1
     assert {(row["subject"], row["left_out"]) for row in json.loads(printed.out)} == {("1", 1), ("2", 0)}

@@ -205,7 +205,7 @@ def test_overlapping_segments_are_leaks_unless_they_are_of_one_group(tmp_path: P
     report = report_on(tmp_path, *lines)
     leak = finding_with(report, "trial 1 and trial 2 in long.wav")
     assert leak.severity == "warning"
-    assert "1 trials overlap" in leak.message
+    assert "1 trial overlaps" in leak.message
     assert finding_with(report, "trial 3 and trial 4 in long.wav").severity == "info"
     assert len([f for f in report.findings if "overlap" in f.message]) == 2
     whole = report_on(tmp_path, "1,1,a,,,,,long.wav,", "2,1,b,,,,,long.wav,")
@@ -313,6 +313,25 @@ def test_the_split_preview_is_what_a_study_would_plan(tmp_path: Path) -> None:
     gone = report_on(tmp_path, *lines).split_preview
     assert (gone["fold"] == -1).all()
     assert gone["problem"][gone["protocol"] == "conversation"].str.contains("none of a is left").all()
+
+
+def test_the_split_preview_names_what_stops_a_study_that_tests_on_what_it_trained_on(tmp_path: Path) -> None:
+    for s in (1, 2, 3):
+        for n in range(8):
+            made_media.wav(tmp_path / f"{s}-{n}.wav", voice(1, seed=10 * s + n))
+    lines = [f"{s},{n},{'ab'[n % 2]},{n // 2},,,,{s}-{n}.wav," for s in (1, 2, 3) for n in range(8)]
+    (tmp_path / "2-4.wav").write_bytes((tmp_path / "1-2.wav").read_bytes())  # of another person: matters across them
+    preview = report_on(tmp_path, *lines).split_preview.set_index("protocol")
+    assert (preview.loc["conversation", "problem"] == "").all()
+    across = preview.loc[["loso"]]
+    assert across["fold"].tolist() == [-1]
+    assert "trial 2 of subject 1" in across["problem"].iloc[0]
+    assert "trial 4 of subject 2" in across["problem"].iloc[0]
+
+    lines[2] = "1,2,a,1,0,0.7,,1-0.wav,"  # a stretch of another group's recording
+    within = report_on(tmp_path, *lines).split_preview.set_index("protocol").loc[["conversation"]]
+    assert within["fold"].tolist() == [-1]
+    assert "0 to 0.7 s of" in within["problem"].iloc[0]
 
 
 def test_the_split_preview_counts_trials_for_calibration_across_subjects_only(tmp_path: Path) -> None:

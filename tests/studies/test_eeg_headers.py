@@ -44,6 +44,17 @@ def test_a_plan_counts_what_is_passed_over_and_names_references(tmp_path: Path) 
     assert "different references (REF: subject 1; LE: subject 2)" in notes
 
 
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [("eeg.rate=60", "27 Hz instead of 45 Hz (eeg.high), as eeg.rate is 60 Hz"), ("eeg.rate=100", "")],
+)
+def test_a_plan_says_where_the_pass_band_is_lowered(tmp_path: Path, setting: str, said: str) -> None:
+    root = dataset(tmp_path / "data", {"1": [*TEN20], "2": [*TEN20]})
+    notes = plan(root, "pilot", with_settings(EEG, [setting]), Selection(), tmp_path / "c").notes
+    found = [note for note in notes if "eeg.high" in note]
+    assert found == ([f"subjects 1, 2: EEG up to {said}"] if said else [])
+
+
 def test_only_the_subject_whose_channels_are_unknown_is_refused(tmp_path: Path) -> None:
     unknown = ["Cz", "p1x", "p2x", "p3x"]
     root = dataset(tmp_path / "data", {"1": [*TEN20], "2": unknown})

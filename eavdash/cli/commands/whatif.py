@@ -51,7 +51,8 @@ def _print(found: WhatIf) -> None:
             before, after = getattr(found.before, what), getattr(found.after, what)
             if modality in before or modality in after:
                 rows.append(_row(what, modality, before.get(modality, math.nan), after.get(modality, math.nan)))
-    console.print_table(pd.DataFrame(rows).round(4), "table", title=f"{found.stage}; Shapley values of {found.target}")
+    values = f"; Shapley values of {found.target}" if any(row["number"] == "shapley" for row in rows) else ""
+    console.print_table(pd.DataFrame(rows).round(4), "table", title=f"{found.stage}{values}")
     windows = [
         {
             "window": w.window + 1,

@@ -44,8 +44,8 @@ VERSION = 3
 _PAST_END = 0.5  # seconds
 #: Remedy for a trial outside of a recording.
 OWN_TIMES = (
-    "correct start and stop in the trial table; where only some of a trial's files are long, give those their own "
-    "columns, such as eeg_start and eeg_stop"
+    "correct start and stop in the trial table (of BIDS, onset and duration in events.tsv); where only some of a "
+    "trial's files are long, give those their own columns, such as eeg_start and eeg_stop"
 )
 
 
