@@ -160,7 +160,7 @@ def _estimate(study: store.StudyDir, trials: list[tuple[str, str]], options: arg
 
     run = testing_run(study, *trials[0], options.fold, options.seed, options.stage)
     made = estimate(study, run, options.method, receipts=not options.no_receipts, device=options.device)
-    return f"{plural(len(trials), 'trial')}, of which maps that are stored take no time. {made.sentence(len(trials))}"
+    return f"{plural(len(trials), 'trial')}; stored maps are not computed again. {made.sentence(len(trials))}"
 
 
 def _name(subject: str, trial: str) -> str:
