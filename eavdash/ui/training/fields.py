@@ -45,10 +45,11 @@ WORDS = {
         "subject-kfold": "subject-kfold: folds of subjects",
     },
     "fusion.kind": {
-        "transformer": "transformer: shares weight calibrated opinions, and an MLP reads features (most accurate)",
+        "transformer": "transformer: shares weight calibrated opinions, and an MLP reads features (most accurate where "
+        "each modality tells something)",
         "attention": "attention: shares weight opinions, nothing else decides",
         "concat": "concat: concatenation and MLP",
-        "paper": "paper: the published single-token layer",
+        "paper": "paper: the published single-token layer (best where only two modalities together tell the label)",
     },
     "protocol.subject_scaling": {
         "off": "off: all people alike",
