@@ -153,7 +153,6 @@ def study_page(title: str, question: str) -> tuple[StudyDir, StudyDocument]:
             st.page_link(HOME, label="Home")
             st.page_link(LAUNCH, label="Set up a study")
         stop()
-    assert study is not None  # for the type checker: stop() has ended the script
     with show_errors():
         document = study.study()
     simulated_banner(document.dataset.simulated)

@@ -45,7 +45,7 @@ def waterfall(steps: Sequence[tuple[str, float]], decided: str, ends_named: Mapp
     for place, (name, value) in enumerate(steps):
         ends = place in (0, len(steps) - 1)
         start, stop = (left, value) if ends else (levels[place - 1], levels[place])
-        text = (f"{value:.2f} ({theme.percent(math.exp(value))})" if ends else f"{value:+.2f}").replace("-", "−")
+        text = f"{value:.2f} ({theme.percent(math.exp(value))})".replace("-", "−") if ends else theme.signed(value)
         factor = "" if ends else f" (probability × {math.exp(value):.2f})"
         title = ends_named.get(name) or _named(name)
         bars.append((title, start, stop, text, f"{title}: {text}{factor}", _colour(name, ends)))

@@ -44,7 +44,6 @@ def checked(path: str) -> HealthReport:
         tasks.panel(root, command=asked, key=f"{PAGE}_check")
         st.button("Check again", on_click=again, args=(path,), key=f"{PAGE}_again")
         stop()
-        raise AssertionError  # for the type checker: stop() has ended the script
     status = tasks.latest(root, command=asked)
     scanning.show_problem(PAGE, asked)
     newer = status is not None and (status.created or 0.0) > found.made
